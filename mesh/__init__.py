@@ -1,0 +1,1 @@
+"""The mesh: runtime, certificates, control plane, storage, events, policy and the local stack."""
