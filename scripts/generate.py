@@ -2,7 +2,7 @@
 
 `python scripts/generate.py` writes; `--check` generates into a temporary folder
 and fails when what is committed differs. The OpenAPI description is made from
-the descriptors by `scripts/openapi.py`, which this program calls last.
+the descriptors by `scripts/openapi.py`, which this program calls.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import google.api
-from google.protobuf import descriptor_pb2
+import grpc_tools
+import openapi
+from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
 from protovalidate._gen.buf.validate import validate_pb
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,8 +31,6 @@ VALIDATE = "buf/validate/validate.proto"
 
 def third_party_roots() -> list[Path]:
     """Folders of the installed packages that carry google/**/*.proto."""
-    import grpc_tools
-
     googleapis = Path(next(iter(google.api.__path__))).parent.parent
     return [googleapis, Path(grpc_tools.__file__).parent / "_proto"]
 
@@ -38,8 +39,6 @@ def validate_descriptor(target: Path) -> Path:
     """Writes protovalidate's own descriptor as a set, since its wheel carries no .proto file."""
     file = descriptor_pb2.FileDescriptorProto.FromString(_validate_bytes())
     deps = descriptor_pb2.FileDescriptorSet()
-    from google.protobuf import duration_pb2, field_mask_pb2, timestamp_pb2
-
     for module in (descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2):
         module.DESCRIPTOR.CopyToProto(deps.file.add())
     deps.file.append(file)
@@ -71,19 +70,42 @@ def generate(target: Path, *, source_image: Path | None = None) -> None:
         files = sorted(str(p.relative_to(PROTO)) for p in PROTO.rglob("*.proto"))
         full = Path(name) / "full.binpb"
         roots = [f"-I{p}" for p in (PROTO, *third_party_roots())]
-        run_protoc(*roots, f"-I{Path(name)}", f"--descriptor_set_in={known}", "--include_imports",
-                   "--include_source_info", f"--descriptor_set_out={full}", *files,
-                   "google/rpc/error_details.proto", "google/rpc/status.proto")
-        run_protoc(f"--descriptor_set_in={full}", f"--python_out={python}", f"--grpc_python_out={python}",
-                   f"--mypy_out=quiet:{python}", f"--mypy_grpc_out=quiet:{python}", *files)
-        run_protoc(f"--descriptor_set_in={full}", f"--python_out={python}", f"--mypy_out=quiet:{python}", VALIDATE)
+        run_protoc(
+            *roots,
+            f"-I{Path(name)}",
+            f"--descriptor_set_in={known}",
+            "--include_imports",
+            "--include_source_info",
+            f"--descriptor_set_out={full}",
+            *files,
+            "google/rpc/error_details.proto",
+            "google/rpc/status.proto",
+        )
+        run_protoc(
+            f"--descriptor_set_in={full}",
+            f"--python_out={python}",
+            f"--grpc_python_out={python}",
+            f"--mypy_out=quiet:{python}",
+            f"--mypy_grpc_out=quiet:{python}",
+            *files,
+        )
+        run_protoc(
+            f"--descriptor_set_in={full}", f"--python_out={python}", f"--mypy_out=quiet:{python}", VALIDATE
+        )
         image = descriptor_pb2.FileDescriptorSet.FromString(full.read_bytes())
+        openapi.write(image.SerializeToString(), target / "openapi" / "openapi.json", version=_version())
         if source_image is not None:
             source_image.write_bytes(image.SerializeToString(deterministic=True))
         for file in image.file:
             file.ClearField("source_code_info")
         (descriptors / "soma.binpb").write_bytes(image.SerializeToString(deterministic=True))
     _remove_empty_grpc(python)
+
+
+def _version() -> str:
+    """The project's version."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
 
 
 def _remove_empty_grpc(python: Path) -> None:
