@@ -1,0 +1,184 @@
+"""Runs the interceptor chain around handlers.
+
+`grpc.aio` interceptors see neither the context nor the certificate, so handlers
+are wrapped instead, once, when they are registered. A wrapper of a streaming
+method writes the responses itself, in the place of grpc.aio's own loop: the
+chain costs nothing per streamed message.
+"""
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from mesh.runtime.context import CallContext, enter_call
+from mesh.runtime.contract import MethodContract
+from mesh.runtime.errors import SomaError, Unavailable
+from mesh.runtime.hooks import Finish, Handler, Inspect, Interceptor, Outcome, ServicerContext
+from mesh.runtime.inflight import InFlight
+from mesh.runtime.interceptors.errors import translate
+from mesh.runtime.status import DETAILS, details_of, reason_name
+from mesh.runtime.trace import TraceContext
+
+_NO_TRACE: Final = TraceContext("", "")
+_OK: Final = grpc.StatusCode.OK
+_BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Chain:
+    """The chain of one method."""
+
+    def __init__(
+        self, contract: MethodContract, interceptors: Sequence[Interceptor], inflight: InFlight
+    ) -> None:
+        """Bind every interceptor to the method."""
+        hooks = [interceptor.bind(contract) for interceptor in interceptors]
+        self._path = contract.path
+        self._admits = tuple(hook.admit for hook in hooks if hook.admit is not None)
+        self._inspects = tuple(hook.inspect for hook in hooks if hook.inspect is not None)
+        # Last in, first out: the span closes after the line about it is written.
+        self._finishes = tuple(hook.finish for hook in reversed(hooks) if hook.finish is not None)
+        self._inflight = inflight
+
+    def wrap(self, handler: Handler, *, raw: bool = False) -> Handler:
+        """Return the handler with the chain around it; a raw one returns serialized bytes."""
+        codecs = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": None if raw else handler.response_serializer,
+        }
+        if handler.request_streaming and handler.response_streaming:
+            run = self._streaming(handler.stream_stream, many=True)
+            return grpc.stream_stream_rpc_method_handler(run, **codecs)
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(
+                self._unary(handler.stream_unary, many=True), **codecs
+            )
+        if handler.response_streaming:
+            run = self._streaming(handler.unary_stream, many=False)
+            return grpc.unary_stream_rpc_method_handler(run, **codecs)
+        return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, many=False), **codecs)
+
+    def _unary(self, behaviour: Callable[..., Any], *, many: bool) -> Callable[..., Any]:
+        path, admits, inspects = self._path, self._admits, self._inspects
+        finishes, inflight = self._finishes, self._inflight
+
+        async def run(request: Any, context: ServicerContext) -> Any:
+            start = time.perf_counter()
+            call = CallContext(method=path, request_id="", trace=_NO_TRACE)
+            enter_call(call)
+            inflight.calls.add(call)
+            code, reason = _OK, ""
+            try:
+                metadata = dict(context.invocation_metadata())  # type: ignore[arg-type]  # pairs
+                for admit in admits:
+                    admit(call, metadata, context)
+                if many:
+                    request = _inspected(request, call, inspects)
+                else:
+                    for inspect_one in inspects:
+                        inspect_one(call, request)
+                return await behaviour(request, context)
+            except grpc.aio.AbortError:
+                code = _BY_NUMBER.get(_number(context.code()), grpc.StatusCode.UNKNOWN)
+                raise
+            except (Exception, asyncio.CancelledError) as error:
+                failure = translate(call, error)
+                code, reason = failure.code, reason_name(failure.reason)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                await _abort(context, call, failure)
+            finally:
+                inflight.calls.discard(call)
+                _finish(finishes, call, code, reason, start)
+
+        return run
+
+    def _streaming(self, behaviour: Callable[..., Any], *, many: bool) -> Callable[..., Any]:
+        path, admits, inspects = self._path, self._admits, self._inspects
+        finishes, inflight = self._finishes, self._inflight
+        generates = inspect.isasyncgenfunction(behaviour)
+
+        async def run(request: Any, context: ServicerContext) -> None:
+            start = time.perf_counter()
+            call = CallContext(method=path, request_id="", trace=_NO_TRACE)
+            enter_call(call)
+            inflight.calls.add(call)
+            inflight.open_stream()
+            code, reason = _OK, ""
+            try:
+                metadata = dict(context.invocation_metadata())  # type: ignore[arg-type]  # pairs
+                for admit in admits:
+                    admit(call, metadata, context)
+                if many:
+                    request = _inspected(request, call, inspects)
+                else:
+                    for inspect_one in inspects:
+                        inspect_one(call, request)
+                if generates:
+                    await _write_all(behaviour(request, context), context)
+                else:
+                    await behaviour(request, context)
+            except grpc.aio.AbortError:
+                code = _BY_NUMBER.get(_number(context.code()), grpc.StatusCode.UNKNOWN)
+                raise
+            except (Exception, asyncio.CancelledError) as error:
+                failure: SomaError = translate(call, error)
+                if isinstance(error, asyncio.CancelledError) and inflight.cut_off():
+                    failure = _stopping()
+                code, reason = failure.code, reason_name(failure.reason)
+                if isinstance(error, asyncio.CancelledError) and not inflight.cut_off():
+                    raise
+                await _abort(context, call, failure)
+            finally:
+                inflight.calls.discard(call)
+                inflight.close_stream()
+                _finish(finishes, call, code, reason, start)
+
+        return run
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("DEPENDENCY_UNAVAILABLE", "this process is stopping", retry_after=0.1)
+
+
+async def _write_all(responses: Any, context: ServicerContext) -> None:
+    write = context.write
+    try:
+        async for response in responses:
+            await write(response)
+    finally:
+        await responses.aclose()
+
+
+async def _inspected(
+    requests: AsyncIterator[Any], call: CallContext, inspects: tuple[Inspect, ...]
+) -> AsyncIterator[Any]:
+    async for request in requests:
+        for inspect_one in inspects:
+            inspect_one(call, request)
+        yield request
+
+
+async def _abort(context: ServicerContext, call: CallContext, failure: SomaError) -> None:
+    details = details_of(failure, request_id=call.request_id)
+    await context.abort(failure.code, failure.message[:1024], ((DETAILS, details),))
+
+
+def _finish(
+    finishes: tuple[Finish, ...],
+    call: CallContext,
+    code: grpc.StatusCode,
+    reason: str,
+    start: float,
+) -> None:
+    outcome = Outcome(code, time.perf_counter() - start, reason)
+    for finish in finishes:
+        finish(call, outcome)
+
+
+def _number(code: Any) -> int:
+    return code.value[0] if isinstance(code, grpc.StatusCode) else int(code or 0)
