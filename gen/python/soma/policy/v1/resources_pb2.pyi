@@ -61,12 +61,14 @@ class _OperatorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operator.Val
     OPERATOR_GREATER: _Operator.ValueType  # 4
     """A number above the one value."""
     OPERATOR_CONTAINS: _Operator.ValueType  # 5
-    """A list that holds one of the values."""
+    """A list that holds one of the values; a single text is a list of one."""
     OPERATOR_STARTS_WITH: _Operator.ValueType  # 6
     """Starts with one of the values."""
 
 class Operator(_Operator, metaclass=_OperatorEnumTypeWrapper):
-    """How a condition compares."""
+    """How a condition compares. An attribute that is absent meets no condition, but OPERATOR_NOT_IN of a deny;
+    one of the wrong kind (a word where numbers are compared) meets that of a deny and never that of an allow.
+    """
 
 OPERATOR_UNSPECIFIED: Operator.ValueType  # 0
 """Never valid."""
@@ -79,7 +81,7 @@ OPERATOR_LESS: Operator.ValueType  # 3
 OPERATOR_GREATER: Operator.ValueType  # 4
 """A number above the one value."""
 OPERATOR_CONTAINS: Operator.ValueType  # 5
-"""A list that holds one of the values."""
+"""A list that holds one of the values; a single text is a list of one."""
 OPERATOR_STARTS_WITH: Operator.ValueType  # 6
 """Starts with one of the values."""
 Global___Operator: _TypeAlias = Operator  # noqa: Y015
@@ -94,7 +96,9 @@ class Condition(_message.Message):
     OPERATOR_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     attribute: _builtins.str
-    """Dotted name, such as `principal.kind` or `resource.persona`."""
+    """Dotted name, such as `resource.persona`. `principal.subject`, `.kind`, `.tenant` and `.scopes` are the
+    token's, whatever the request says.
+    """
     operator: Global___Operator.ValueType
     """How to compare."""
     @_builtins.property

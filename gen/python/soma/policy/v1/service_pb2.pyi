@@ -195,7 +195,7 @@ class WatchBundleResponse(_message.Message):
     SIGNED_BUNDLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def signed_bundle(self) -> _resources_pb2.SignedBundle:
-        """The bundle in force."""
+        """The bundle in force; unset in a heartbeat."""
 
     def __init__(
         self,

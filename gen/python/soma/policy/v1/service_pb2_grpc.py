@@ -168,6 +168,7 @@ class BundlesServicer:
 
     def WatchBundle(self, request, context):
         """Streams the signed bundle: the one in force at once, then each newer one and a fresh signature in time.
+        A message without a bundle is a heartbeat; one comes at least every 10 s.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -77,7 +77,9 @@ class BundlesStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BundlesAsyncStub: ...
     WatchBundle: _grpc.UnaryStreamMultiCallable[_service_pb2.WatchBundleRequest, _service_pb2.WatchBundleResponse]
-    """Streams the signed bundle: the one in force at once, then each newer one and a fresh signature in time."""
+    """Streams the signed bundle: the one in force at once, then each newer one and a fresh signature in time.
+    A message without a bundle is a heartbeat; one comes at least every 10 s.
+    """
 
 @_typing.type_check_only
 class BundlesAsyncStub(BundlesStub):
@@ -85,7 +87,9 @@ class BundlesAsyncStub(BundlesStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchBundle: _aio.UnaryStreamMultiCallable[_service_pb2.WatchBundleRequest, _service_pb2.WatchBundleResponse]  # type: ignore[assignment]
-    """Streams the signed bundle: the one in force at once, then each newer one and a fresh signature in time."""
+    """Streams the signed bundle: the one in force at once, then each newer one and a fresh signature in time.
+    A message without a bundle is a heartbeat; one comes at least every 10 s.
+    """
 
 class BundlesServicer(metaclass=_abc_1.ABCMeta):
     """The bundle itself, for services."""
@@ -96,6 +100,8 @@ class BundlesServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.WatchBundleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_service_pb2.WatchBundleResponse], _abc.AsyncIterator[_service_pb2.WatchBundleResponse]]:
-        """Streams the signed bundle: the one in force at once, then each newer one and a fresh signature in time."""
+        """Streams the signed bundle: the one in force at once, then each newer one and a fresh signature in time.
+        A message without a bundle is a heartbeat; one comes at least every 10 s.
+        """
 
 def add_BundlesServicer_to_server(servicer: BundlesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

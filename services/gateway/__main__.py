@@ -1,0 +1,7 @@
+"""Starts the gateway."""
+
+from mesh.runtime.process import run
+from services.gateway.wiring import build
+
+if __name__ == "__main__":
+    run(build)

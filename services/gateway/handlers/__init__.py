@@ -1,0 +1,1 @@
+"""Handlers: one file for each gRPC service that the gateway serves."""

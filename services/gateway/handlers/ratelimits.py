@@ -1,0 +1,61 @@
+"""Envoy's rate limit service, v3: is this tenant within its limit?
+
+Counts in Redis, shared by all replicas, with the sliding window counter of the
+`limits` library. When Redis does not answer, the call fails and Envoy refuses
+(`failure_mode_deny`): a limit that cannot be checked is not a limit.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import grpc
+from limits import RateLimitItemPerSecond
+from limits.aio.strategies import RateLimiter
+from soma.gateway.v1 import ratelimit_pb2 as pb
+
+SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
+
+
+class RateLimits:
+    """Decides for each descriptor; the request is refused when any is beyond."""
+
+    def __init__(self, *, limiter: RateLimiter, per_second: int, public_per_second: int) -> None:
+        self._limiter = limiter
+        self._tenant = RateLimitItemPerSecond(per_second)
+        self._public = RateLimitItemPerSecond(public_per_second)
+
+    async def ShouldRateLimit(self, request: pb.RateLimitRequest, _context: Any) -> pb.RateLimitResponse:
+        """Count one request against each of its descriptors."""
+        statuses = [await self._count(d, request.hits_addend or 1) for d in request.descriptors]
+        beyond = any(s.code == pb.RATE_LIMIT_CODE_OVER_LIMIT for s in statuses)
+        overall = pb.RATE_LIMIT_CODE_OVER_LIMIT if beyond else pb.RATE_LIMIT_CODE_OK
+        return pb.RateLimitResponse(overall_code=overall, statuses=statuses)
+
+    async def _count(self, descriptor: pb.RateLimitDescriptor, hits: int) -> pb.RateLimitStatus:
+        keys = [f"{entry.key}={entry.value}" for entry in descriptor.entries]
+        known = any(entry.key == "tenant" and entry.value for entry in descriptor.entries)
+        limit = self._tenant if known else self._public
+        within = await self._limiter.hit(limit, *keys, cost=hits)
+        status = pb.RateLimitStatus(
+            code=pb.RATE_LIMIT_CODE_OK if within else pb.RATE_LIMIT_CODE_OVER_LIMIT,
+            current_limit=pb.RateLimitQuota(
+                requests_per_unit=limit.amount, unit=pb.RATE_LIMIT_UNIT_SECOND
+            ),
+        )
+        if not within:
+            window = await self._limiter.get_window_stats(limit, *keys)
+            status.limit_remaining = window.remaining
+            status.duration_until_reset.FromNanoseconds(int(max(0.0, window.reset_time - time.time()) * 1e9))
+        return status
+
+
+def register(servicer: RateLimits, server: Any) -> None:
+    """Register under Envoy's own method name."""
+    handler = grpc.unary_unary_rpc_method_handler(
+        servicer.ShouldRateLimit,
+        request_deserializer=pb.RateLimitRequest.FromString,
+        response_serializer=pb.RateLimitResponse.SerializeToString,
+    )
+    server.add_registered_method_handlers(SERVICE, {"ShouldRateLimit": handler})
