@@ -1,0 +1,109 @@
+"""One decoder graph and the key-value cache of its slots.
+
+The cache is allocated once, [slots, heads, window, head] a layer, and bound by address: the graph reads and writes
+it in place. Memory of slots that were never used is not resident.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+_FLOAT_BYTES: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The sizes that the cache and the logits have, and which tokens end a text."""
+
+    layers: int
+    key_value_heads: int
+    head: int
+    vocabulary: int
+    positions: int
+    end_tokens: frozenset[int]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Shape":
+        """Return the shape that ``config.json`` (and ``generation_config.json`` where there is one) tells."""
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+        ends = config.get("eos_token_id")
+        generation = folder / "generation_config.json"
+        if generation.is_file():
+            ends = json.loads(generation.read_text()).get("eos_token_id", ends)
+        heads = config["num_attention_heads"]
+        return cls(
+            layers=config["num_hidden_layers"],
+            key_value_heads=config.get("num_key_value_heads") or heads,
+            head=config.get("head_dim") or config["hidden_size"] // heads,
+            vocabulary=config["vocab_size"],
+            positions=config["max_position_embeddings"],
+            end_tokens=frozenset([] if ends is None else [ends] if isinstance(ends, int) else ends),
+        )
+
+
+class Decoder:
+    """Runs the graph over neighbouring slots; knows nothing of requests."""
+
+    def __init__(self, folder: Path, *, slots: int, window: int, threads: int) -> None:
+        """Load ``model.onnx`` of `folder` with `slots` caches of `window` tokens each."""
+        self.shape: Final = Shape.read(folder)
+        self.slots: Final = slots
+        self.window: Final = min(window, self.shape.positions)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = ort.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        size = (slots, self.shape.key_value_heads, self.window, self.shape.head)
+        self._cache = [
+            (f"{layer}.{part}", np.zeros(size, np.float32))
+            for layer in range(self.shape.layers)
+            for part in "kv"
+        ]
+        self._stride = int(np.prod(size[1:])) * _FLOAT_BYTES
+        self._logits = np.zeros((slots, self.shape.vocabulary), np.float32)
+
+    def prefill(self, slot: int, tokens: list[int]) -> NDArray[np.float32]:
+        """Write the cache of `slot` from its start; return the logits [vocabulary] after the last token."""
+        ids = np.asarray([tokens], np.int64)
+        return self._run(slot, ids, [len(tokens)], np.array([len(tokens) - 1], np.int64))[0]
+
+    def step(self, tokens: list[int], lengths: list[int]) -> NDArray[np.float32]:
+        """Append one token to each of slots 0 to n-1, whose lengths become `lengths`; return logits [n, vocabulary]."""
+        ids = np.asarray(tokens, np.int64)[:, None]
+        return self._run(0, ids, lengths, np.zeros(len(tokens), np.int64))
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` positions of slot `source` to slot `target`."""
+        for _, cache in self._cache:
+            cache[target, :, :length] = cache[source, :, :length]
+
+    def _run(
+        self, slot: int, ids: NDArray[np.int64], lengths: list[int], last: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        count = len(ids)
+        binding = self._session.io_binding()
+        inputs: dict[str, NDArray[Any]] = {
+            "input_ids": ids,
+            "seqlens_k": np.asarray(lengths, np.int32) - np.int32(1),
+            "total_seq": np.array([max(lengths)], np.int32),
+            "last": last,
+        }
+        for name, value in inputs.items():
+            binding.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
+        size = (count, self.shape.key_value_heads, self.window, self.shape.head)
+        for name, cache in self._cache:
+            address = cache.ctypes.data + slot * self._stride
+            binding.bind_input(f"past.{name}", "cpu", 0, np.float32, size, address)
+            binding.bind_output(f"present.{name}", "cpu", 0, np.float32, size, address)
+        logits = self._logits[:count]
+        binding.bind_output("logits", "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
+        self._session.run_with_iobinding(binding)
+        return logits

@@ -1,0 +1,21 @@
+"""What the engine refuses, in the words that a client reads."""
+
+
+class EngineError(Exception):
+    """Any refusal or failure of a generation."""
+
+
+class InvalidRequest(EngineError):
+    """The request itself is wrong; sending it again cannot help."""
+
+
+class QueueFull(EngineError):
+    """All slots are busy and the queue is at its bound; try again later."""
+
+
+class Stopped(EngineError):
+    """The engine is shutting down."""
+
+
+class Broken(EngineError):
+    """A step of the model failed; its sequences are lost, the engine goes on."""

@@ -1,0 +1,235 @@
+"""One stepping thread: admits queued requests to free slots, decodes all running ones together, hands out text.
+
+Owns the bounded queue, the order of prefill and decode, the gathering of tokens into deltas, and cancellation of
+running and queued requests. It refuses work past the bound instead of letting it wait without end.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from models.engine.batch import Batch, Row
+from models.engine.decoder import Decoder
+from models.engine.errors import Broken, EngineError, InvalidRequest, QueueFull, Stopped
+from models.engine.results import Delta, Finish, Sink
+from models.engine.sampling import Sampler, Sampling
+from models.engine.text import TextStream
+
+CALM_INTERVAL_S: Final = 0.030
+LOADED_INTERVAL_S: Final = 0.060
+CANCEL_CHECK_S: Final = 0.010
+PREFILL_TOKENS_PER_STEP: Final = 512
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """A tokenised prompt and what is asked of its continuation; `stream` off gathers all into one delta."""
+
+    tokens: list[int]
+    sampling: Sampling
+    stream: bool
+    sink: Sink
+
+
+@dataclass(kw_only=True)
+class _Sequence:
+    request: Request
+    sampler: Sampler
+    text: TextStream
+    produced: int = 0
+    pending: list[str] = field(default_factory=list)
+    pending_tokens: int = 0
+    sent_at: float | None = None
+    checked_at: float = 0.0
+
+
+class Scheduler:
+    """Runs requests on a decoder until it is closed."""
+
+    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, *, queue: int) -> None:
+        """Start the stepping thread; at most `queue` requests wait for a slot."""
+        self._decoder = decoder
+        self._tokenizer = tokenizer
+        self._bound = queue
+        self._batch: Batch[_Sequence] = Batch(decoder)
+        self._queue: deque[Request] = deque()
+        self._changed = threading.Condition()
+        self._open = True
+        self._queue_checked_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="stepping", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: Request) -> None:
+        """Queue a request. Raises `InvalidRequest` (empty or too long), `QueueFull` or `Stopped`."""
+        size, window = len(request.tokens), self._decoder.window
+        if not size:
+            raise InvalidRequest("the prompt is empty")
+        if size >= window:
+            raise InvalidRequest(
+                f"the prompt has {size} tokens; the model's window of {window} leaves no room to answer"
+            )
+        if max(request.tokens) >= self._decoder.shape.vocabulary:
+            raise InvalidRequest("the prompt has a token that the model does not know")
+        with self._changed:
+            if not self._open:
+                raise Stopped("the model is shutting down")
+            if len(self._queue) >= self._bound:
+                raise QueueFull(
+                    f"{self._bound} requests are waiting for {self._decoder.slots} slots; try again later"
+                )
+            self._queue.append(request)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Fail what waits and what runs, and end the thread."""
+        with self._changed:
+            self._open = False
+            self._changed.notify()
+        self._thread.join()
+
+    @property
+    def running(self) -> int:
+        """How many sequences hold a slot."""
+        return len(self._batch.rows)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a slot."""
+        return len(self._queue)
+
+    def _run(self) -> None:
+        while self._wait():
+            try:
+                self._admit()
+                self._check_cancelled()
+                if self._batch.rows:
+                    self._step()
+            except (
+                Exception
+            ):  # whatever a step raised, its sequences must hear of it and the thread must live
+                _log.exception("a step failed; its sequences are failed")
+                self._fail_running(Broken("the model failed in this step"))
+        self._fail_running(Stopped("the model is shutting down"))
+        while self._queue:
+            self._queue.popleft().sink.fail(Stopped("the model is shutting down"))
+
+    def _wait(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open or self._queue or self._batch.rows)
+            return self._open
+
+    def _admit(self) -> None:
+        prefilled = 0
+        while self._batch.free and prefilled < PREFILL_TOKENS_PER_STEP:
+            with self._changed:
+                if not self._queue:
+                    return
+                request = self._queue.popleft()
+            if request.sink.cancelled():
+                request.sink.drop()
+                continue
+            prefilled += len(request.tokens)
+            self._start(request)
+
+    def _start(self, request: Request) -> None:
+        sampling = request.sampling.seeded()
+        sequence = _Sequence(
+            request=request,
+            sampler=Sampler(sampling, request.tokens, end_tokens=self._decoder.shape.end_tokens),
+            text=TextStream(
+                self._tokenizer,
+                sampling.stop,
+                include_stop=sampling.include_stop_str_in_output,
+                skip_special=sampling.skip_special_tokens,
+            ),
+            checked_at=time.monotonic(),
+        )
+        row, logits = self._batch.add(sequence, request.tokens)
+        self._advance(row, sequence.sampler.choose(logits))
+
+    def _step(self) -> None:
+        logits = self._batch.step()
+        likeliest = logits.argmax(-1)
+        rows = list(self._batch.rows)
+        tokens = [self._choose(row, logits[index], int(likeliest[index])) for index, row in enumerate(rows)]
+        for row, token in zip(rows, tokens, strict=True):
+            self._advance(row, token)
+
+    def _choose(self, row: Row[_Sequence], logits: NDArray[np.float32], likeliest: int) -> int:
+        return likeliest if row.owner.request.sampling.plain else row.owner.sampler.choose(logits)
+
+    def _advance(self, row: Row[_Sequence], token: int) -> None:
+        sequence, sampling = row.owner, row.owner.request.sampling
+        row.token = token
+        sequence.sampler.record(token)
+        sequence.produced += 1
+        sequence.pending_tokens += 1
+        ends = token in sampling.stop_token_ids or (
+            token in self._decoder.shape.end_tokens and not sampling.ignore_eos
+        )
+        finish: Finish | None = "stop" if ends else None
+        if not ends:
+            text, stopped = sequence.text.push(token)
+            sequence.pending.append(text)
+            # The next step would append this token at position row.length, which must lie in the window.
+            full = sequence.produced >= sampling.max_tokens or row.length >= self._decoder.window
+            finish = "stop" if stopped else "length" if full else None
+        if finish:
+            sequence.pending.append(sequence.text.flush())
+            self._batch.remove(row)
+        self._emit(sequence, finish)
+
+    def _emit(self, sequence: _Sequence, finish: Finish | None) -> None:
+        now = time.monotonic()
+        if not finish and not self._due(sequence, now):
+            return
+        text = "".join(sequence.pending)
+        if not finish and not text:
+            return
+        sequence.sent_at = now
+        delta = Delta(text=text, tokens=sequence.pending_tokens, finish=finish)
+        sequence.pending, sequence.pending_tokens = [], 0
+        sequence.request.sink.delta(delta)
+
+    def _due(self, sequence: _Sequence, now: float) -> bool:
+        if not sequence.request.stream:
+            return False
+        if sequence.sent_at is None:
+            return True
+        asked = sequence.request.sampling.stream_interval_ms
+        return now - sequence.sent_at >= (self._interval() if asked is None else asked / 1000)
+
+    def _interval(self) -> float:
+        loaded = bool(self._queue) or 2 * len(self._batch.rows) > self._decoder.slots
+        return LOADED_INTERVAL_S if loaded else CALM_INTERVAL_S
+
+    def _check_cancelled(self) -> None:
+        now = time.monotonic()
+        for row in list(self._batch.rows):
+            if now - row.owner.checked_at >= CANCEL_CHECK_S:
+                row.owner.checked_at = now
+                if row.owner.request.sink.cancelled():
+                    self._batch.remove(row)
+                    row.owner.request.sink.drop()
+        if self._queue and now - self._queue_checked_at >= CANCEL_CHECK_S:
+            self._queue_checked_at = now
+            with self._changed:
+                waiting = list(self._queue)
+            gone = [request for request in waiting if request.sink.cancelled()]
+            for request in gone:
+                with self._changed:
+                    self._queue.remove(request)
+                request.sink.drop()
+
+    def _fail_running(self, error: EngineError) -> None:
+        for row in list(self._batch.rows):
+            self._batch.remove(row)
+            row.owner.request.sink.fail(error)

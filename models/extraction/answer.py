@@ -1,0 +1,139 @@
+"""Chooses the sentences that answer a question, or none.
+
+Two logistic models, fitted by ``python -m models.evaluation.fit`` and kept in ``scores.json``: one ranks the
+candidate sentences, one judges from the best of them whether the passages answer at all.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.extraction.evidence import NAMES, FloatArray, Reading
+from models.extraction.sentences import Sentence, split
+from models.prompting import NO_ANSWER, ExtractPrompt, cited
+
+Embed = Callable[[Sequence[str]], FloatArray]
+
+MAX_CANDIDATES: Final = 14
+MAX_SENTENCES: Final = 3
+SCORES_FILE: Final = Path(__file__).with_name("scores.json")
+ANSWERABLE_NAMES: Final = (
+    "best",
+    "margin",
+    "cosine",
+    "overlap",
+    "overlap_passage",
+    "overlap_all",
+    "kind_missing",
+    "rarest_missing",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """The fitted numbers."""
+
+    rank: NDArray[np.float64]
+    answerable: NDArray[np.float64]
+    answerable_bias: float
+    threshold: float
+    further: float
+
+    @classmethod
+    def load(cls, file: Path = SCORES_FILE) -> "Scores":
+        """Read the committed scores; names must be those of the code, so that the two cannot drift apart."""
+        values: dict[str, Any] = json.loads(file.read_text())
+        return cls(
+            rank=np.array([values["rank"][name] for name in NAMES]),
+            answerable=np.array([values["answerable"][name] for name in ANSWERABLE_NAMES]),
+            answerable_bias=values["answerable_bias"],
+            threshold=values["threshold"],
+            further=values["further"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The candidates of one question with their scores, best first, and the chance that they answer it."""
+
+    sentences: list[Sentence]
+    scores: NDArray[np.float64]
+    features: NDArray[np.float64]
+    evidence: NDArray[np.float64]
+    chance: float
+
+
+def judge(prompt: ExtractPrompt, embed: Embed, scores: Scores) -> Judged | None:
+    """Return the judged candidates; None where the passages hold no sentence."""
+    sentences = split(prompt.passages)
+    if not sentences:
+        return None
+    reading = Reading.of(prompt.question, prompt.passages, sentences)
+    lexical = np.array(reading.lexical())
+    chosen = [int(i) for i in np.argsort(-lexical, kind="stable")[:MAX_CANDIDATES]]
+    vectors = embed([prompt.question, *(_context(prompt, sentences[i]) for i in chosen)])
+    features = reading.features(chosen, vectors[1:] @ vectors[0])
+    values = features @ scores.rank
+    order = np.argsort(-values, kind="stable")
+    best = sentences[chosen[order[0]]]
+    evidence = _evidence(reading, best, values[order], features[order[0]])
+    return Judged(
+        sentences=[sentences[chosen[i]] for i in order],
+        scores=values[order],
+        features=features[order],
+        evidence=evidence,
+        chance=float(1 / (1 + np.exp(-(evidence @ scores.answerable + scores.answerable_bias)))),
+    )
+
+
+def answer(prompt: ExtractPrompt, embed: Embed, scores: Scores) -> list[str]:
+    """Return the cited sentences, the best first, or `NO_ANSWER` alone."""
+    judged = judge(prompt, embed, scores)
+    if judged is None or judged.chance < scores.threshold:
+        return [NO_ANSWER]
+    texts: list[str] = []
+    for sentence, score in zip(judged.sentences, judged.scores, strict=True):
+        if len(texts) == MAX_SENTENCES or score < judged.scores[0] - scores.further:
+            break
+        label = prompt.passages[sentence.passage].label
+        if not any(sentence.text in text for text in texts):
+            texts.append(cited(sentence.text, label))
+    return texts
+
+
+def _context(prompt: ExtractPrompt, sentence: Sentence) -> str:
+    """Return what is embedded: a sentence under its heading means more than alone."""
+    heading = sentence.heading or prompt.passages[sentence.passage].title
+    return f"{heading}: {sentence.text}" if heading else sentence.text
+
+
+def _evidence(
+    reading: Reading, best: Sentence, scores: NDArray[np.float64], row: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    wanted = set(reading.wanted)
+    in_passage: set[str] = set()
+    anywhere: set[str] = set()
+    for sentence, context in zip(reading.sentences, reading.context, strict=True):
+        anywhere |= context
+        if sentence.passage == best.passage:
+            in_passage |= context
+    named = dict(zip(NAMES, row, strict=True))
+    missing = max((reading.weights(word) for word in wanted - in_passage), default=0.0)
+    rarest = max(map(reading.weights, wanted), default=1.0)
+    margin = float(scores[0] - scores[1]) if len(scores) > 1 else 1.0
+    values = {
+        "best": float(scores[0]),
+        "margin": margin,
+        "cosine": named["cosine"],
+        "overlap": named["overlap"],
+        "overlap_passage": reading.weights.share(wanted, in_passage),
+        "overlap_all": reading.weights.share(wanted, anywhere),
+        "kind_missing": named["kind_missing"],
+        "rarest_missing": missing / rarest,
+    }
+    return np.array([values[name] for name in ANSWERABLE_NAMES])
