@@ -1,0 +1,71 @@
+"""The `soma` command: mounts its groups lazily, so that each command loads only what it needs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.util import find_spec
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+GROUPS: dict[str, str] = {
+    **dict.fromkeys(("up", "down", "status", "doctor", "logs", "restart"), "mesh.cli.stack"),
+    **{
+        name: f"mesh.cli.{name}"
+        for name in (
+            *("chat", "ask", "session", "memory", "model", "key", "tenant", "policy", "audit"),
+            *("mesh", "api"),
+        )
+    },
+}
+INTERRUPTED = 130
+
+
+class LazyGroup(TyperGroup):
+    """Loads a group's module when the group is named. Each module offers `app`, a `typer.Typer`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer's own click, untyped
+        """Name what can be loaded."""
+        return [name for name, module in GROUPS.items() if find_spec(module)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - see list_commands
+        """Load one command."""
+        module = GROUPS.get(cmd_name)
+        if module is None or find_spec(module) is None:
+            return None
+        command = typer.main.get_command(importlib.import_module(module).app)
+        inner = getattr(command, "commands", {})
+        return inner.get(cmd_name, command) if module == "mesh.cli.stack" else command
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Run, use and inspect SomaAgent.",
+)
+
+
+@app.callback()
+def root() -> None:
+    """Run, use and inspect SomaAgent."""
+
+
+def main() -> int:
+    """Run one command; give its exit code."""
+    from mesh.stack.errors import StackError  # noqa: PLC0415 - kept off the road of `--help`
+
+    try:
+        app()
+    except StackError as error:
+        print(f"soma: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("soma: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0

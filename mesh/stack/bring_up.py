@@ -1,0 +1,109 @@
+"""What `soma up` does: install what is missing, start the supervisor, wait until all is ready."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mesh.stack import client
+from mesh.stack.catalogue import SERVERS, WORKLOADS
+from mesh.stack.errors import AlreadyAtWork, Code, StackError
+from mesh.stack.home import Home
+from mesh.stack.install import installed
+from mesh.stack.settings import StackSettings
+
+Tell = Callable[[client.Message], None]
+EVERYTHING = (*SERVERS, *(one.name for one in WORKLOADS))
+
+
+def bring_up(settings: StackSettings, names: tuple[str, ...], tell: Tell) -> None:
+    """Bring the named processes to ready, and all that they need.
+
+    Raises:
+        StackError: something is missing or does not start; nothing that this started is left.
+    """
+    home = settings.home
+    with storage_errors(home.root):
+        home.make()
+        with held(home):
+            installed.ensure(settings, names, tell)
+            settings.remember()
+            if not client.is_running(home):
+                client.start_supervisor(home, os.environ)
+            for message in client.ask(home, {"op": "up", "processes": list(names)}):
+                tell(message)
+
+
+def bring_down(home: Home, names: tuple[str, ...], tell: Tell) -> None:
+    """Stop the named processes; without names all of them and the supervisor.
+
+    Raises:
+        NotRunning: there is nothing to stop.
+    """
+    for message in client.ask(home, {"op": "stop", "processes": list(names)}):
+        tell(message)
+
+
+@contextmanager
+def held(home: Home) -> Iterator[None]:
+    """Hold the right to change what runs in a home.
+
+    Raises:
+        AlreadyAtWork: another command holds it.
+    """
+    descriptor = os.open(home.run / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 64, 0).decode("ascii", errors="replace") or "unknown"
+            raise AlreadyAtWork(home.root, holder) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"pid {os.getpid()}".encode("ascii"), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def storage_errors(place: Path) -> Iterator[None]:
+    """Say what a failed write means: a full disk, or a folder that is not ours.
+
+    Raises:
+        StackError: in place of the system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(place) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StackError(
+                f"{error.filename or place} may not be written",
+                fix="set SOMA_HOME to a folder of your own",
+                code=Code.NOT_WRITABLE,
+            ) from error
+        raise
+
+
+def disk_full(place: Path) -> StackError:
+    """Give the error for a file system without space."""
+    return StackError(
+        f"the disk that holds {place} is full",
+        fix="free some space (2.5 GB are needed at first), or set SOMA_HOME to another disk",
+        code=Code.DISK_FULL,
+    )
+
+
+def read_client(home: Home) -> dict[str, str]:
+    """Give what `client.json` says; nothing where the first run was not made yet."""
+    try:
+        content = json.loads(home.client.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {str(key): str(value) for key, value in content.items()}

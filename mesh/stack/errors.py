@@ -1,0 +1,90 @@
+"""What can go wrong with the stack, each with a cause and a way out.
+
+    StackError                one line for a person: cause, fix, code
+      AlreadyAtWork           another `soma up` holds the folder
+      NotRunning              there is no supervisor to talk to
+
+Standard library only: `scripts/bootstrap.py` reads it before anything is installed.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+
+class Code(StrEnum):
+    """Stable names of failures; documents and tests refer to them."""
+
+    PORT_TAKEN = "PORT_TAKEN"
+    DISK_FULL = "DISK_FULL"
+    NOT_WRITABLE = "NOT_WRITABLE"
+    LIBRARY_MISSING = "LIBRARY_MISSING"
+    PYTHON_TOO_OLD = "PYTHON_TOO_OLD"
+    INSTALLER_MISSING = "INSTALLER_MISSING"
+    INSTALL_FAILED = "INSTALL_FAILED"
+    DIGEST_DIFFERS = "DIGEST_DIFFERS"
+    NOT_INSTALLED = "NOT_INSTALLED"
+    STEP_FAILED = "STEP_FAILED"
+    DIED_IN_START = "DIED_IN_START"
+    NOT_READY_IN_TIME = "NOT_READY_IN_TIME"
+    GAVE_UP = "GAVE_UP"
+    LOCKED = "LOCKED"
+    NOT_RUNNING = "NOT_RUNNING"
+    SUPERVISOR_LOST = "SUPERVISOR_LOST"
+    UNKNOWN_PROCESS = "UNKNOWN_PROCESS"
+    BAD_SETTING = "BAD_SETTING"
+    BAD_REQUEST = "BAD_REQUEST"
+    FIRST_RUN_FAILED = "FIRST_RUN_FAILED"
+
+
+class StackError(Exception):
+    """A failure that a person can act on.
+
+    Attributes:
+        cause: what is wrong, in one line.
+        fix: what to do about it, in one line.
+        code: the failure's stable name.
+    """
+
+    def __init__(self, cause: str, *, fix: str, code: Code) -> None:
+        """Keep cause and fix apart, so that `doctor` and `-o json` can show them apart."""
+        super().__init__(cause)
+        self.cause = " ".join(cause.split())
+        self.fix = " ".join(fix.split())
+        self.code = code
+
+    def __str__(self) -> str:
+        """Give the one line that a person reads."""
+        return f"{self.cause}. Fix: {self.fix} [{self.code}]"
+
+    def as_dict(self) -> dict[str, str]:
+        """Give the parts for the control socket."""
+        return {"cause": self.cause, "fix": self.fix, "code": self.code.value}
+
+    @classmethod
+    def from_dict(cls, parts: dict[str, str]) -> StackError:
+        """Rebuild an error that came over the control socket."""
+        return cls(parts["cause"], fix=parts["fix"], code=Code(parts["code"]))
+
+
+class AlreadyAtWork(StackError):
+    """Another `soma up` or `soma down` works on the same folder."""
+
+    def __init__(self, home: Path, holder: str) -> None:
+        """Name the folder and who holds it."""
+        super().__init__(
+            f"another soma command ({holder}) is at work in {home}",
+            fix="wait until it is done, or end it",
+            code=Code.LOCKED,
+        )
+
+
+class NotRunning(StackError):
+    """Nothing listens on the supervisor's socket."""
+
+    def __init__(self, home: Path) -> None:
+        """Name the folder that was looked at."""
+        super().__init__(
+            f"no stack runs in {home}", fix="start it with `soma up`", code=Code.NOT_RUNNING
+        )

@@ -1,0 +1,183 @@
+"""Keeps one process running: prepares, starts, waits until it is ready, starts it again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mesh.stack import orphans
+from mesh.stack.child import Child, tail
+from mesh.stack.errors import Code, StackError
+from mesh.stack.home import Home
+from mesh.stack.lifecycle import Lifecycle, RestartPolicy, State
+from mesh.stack.servers.server import Runnable
+
+START_LIMIT = 120.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.03, 0.25
+NOISE = ("Traceback", "    ")
+
+
+class Keeper:
+    """One process and its history."""
+
+    def __init__(
+        self,
+        runnable: Runnable,
+        home: Home,
+        *,
+        policy: RestartPolicy,
+        changed: Callable[[Keeper], None],
+    ) -> None:
+        """Start nothing yet; `changed` is called after every change of state."""
+        self.runnable = runnable
+        self.lifecycle = Lifecycle()
+        self.child: Child | None = None
+        self.failure: StackError | None = None
+        self._home = home
+        self._policy = policy
+        self._changed = changed
+        self._task: asyncio.Task[None] | None = None
+        self._moved = asyncio.Condition()
+
+    @property
+    def name(self) -> str:
+        """The process's name."""
+        return self.runnable.name
+
+    @property
+    def running(self) -> bool:
+        """Whether somebody takes care of it."""
+        return self._task is not None and not self._task.done()
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return self._home.log_of(self.name)
+
+    def start(self) -> None:
+        """Begin to keep it; nothing happens where it is kept already."""
+        if self.running:
+            return
+        self.lifecycle = self.lifecycle.revived()
+        self.failure = None
+        self._task = asyncio.create_task(self._keep(), name=f"keep {self.name}")
+
+    async def reach(self, *, patient: bool) -> None:
+        """Wait until it is ready.
+
+        Args:
+            patient: let it die and be started again, until it is given up.
+
+        Raises:
+            StackError: it died, was given up, or could not be started.
+        """
+        async with self._moved:
+            while self.lifecycle.state is not State.READY:
+                if self.failure is not None and not (patient and self.running):
+                    raise self.failure
+                if not self.running:
+                    raise self._death()
+                await self._moved.wait()
+
+    async def stop(self, *, grace: float) -> None:
+        """End it in order, and stop keeping it."""
+        self.lifecycle = self.lifecycle.stopping()
+        await self._tell()
+        if self.child is not None:
+            await self.child.stop(self.runnable.stop_signal, grace=grace)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        if self.child is not None:
+            await self.child.stop(self.runnable.stop_signal, grace=grace)
+            self.child = None
+        orphans.forget(self._home.pids, self.name)
+        self.lifecycle = self.lifecycle.stopped()
+        await self._tell()
+
+    async def _keep(self) -> None:
+        try:
+            while True:
+                code = await self._once()
+                self.lifecycle = self.lifecycle.died(
+                    code=code, now=time.monotonic(), policy=self._policy
+                )
+                if self.lifecycle.state is not State.BACKOFF:
+                    break
+                self.failure = self._death()
+                await self._tell()
+                await asyncio.sleep(self._policy.delay(len(self.lifecycle.deaths)))
+            if self.lifecycle.state is State.FAILED:
+                self.failure = self._given_up()
+        except StackError as error:
+            self.failure = error
+            self.lifecycle = Lifecycle(state=State.FAILED, restarts=self.lifecycle.restarts)
+        finally:
+            self._task = None
+        await self._tell()
+
+    async def _once(self) -> int:
+        await self.runnable.prepare()
+        child = await Child.spawn(self.runnable.launch(), self.log)
+        self.child = child
+        if child.identity is not None:
+            orphans.record(self._home.pids, self.name, child.identity)
+        self.lifecycle = self.lifecycle.spawned()
+        await self._tell()
+        watching = asyncio.create_task(self._watch(), name=f"watch {self.name}")
+        try:
+            return await child.ended()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        pause, begun = FIRST_PAUSE, time.monotonic()
+        while not await self.runnable.ready():
+            if time.monotonic() - begun > START_LIMIT and self.child is not None:
+                self.failure = self._late()
+                await self.child.stop(self.runnable.stop_signal, grace=1.0)
+                return
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 1.2)
+        self.lifecycle = self.lifecycle.became_ready()
+        self.failure = None
+        await self._tell()
+
+    async def _tell(self) -> None:
+        self._changed(self)
+        async with self._moved:
+            self._moved.notify_all()
+
+    def _death(self) -> StackError:
+        code = self.lifecycle.last_exit
+        how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
+        return StackError(
+            f"{self.name} ended {how} while it started: {last_words(self.log)}",
+            fix=f"read {self.log}",
+            code=Code.DIED_IN_START,
+        )
+
+    def _given_up(self) -> StackError:
+        return StackError(
+            f"{self.name} died {len(self.lifecycle.deaths)} times within"
+            f" {self._policy.window:.0f} s and is left alone: {last_words(self.log)}",
+            fix=f"read {self.log}, then `soma restart {self.name}`",
+            code=Code.GAVE_UP,
+        )
+
+    def _late(self) -> StackError:
+        return StackError(
+            f"{self.name} was not ready within {START_LIMIT:.0f} s: {last_words(self.log)}",
+            fix=f"read {self.log}",
+            code=Code.NOT_READY_IN_TIME,
+        )
+
+
+def last_words(log: Path) -> str:
+    """Give the last line of a log that says something."""
+    said = [line.strip() for line in tail(log, 20) if line.strip() and not line.startswith(NOISE)]
+    return said[-1][:300] if said else "it wrote nothing"

@@ -1,0 +1,97 @@
+"""When a process that died is started again, and when it is given up: pure values, no clock.
+
+    PENDING -> STARTING -> READY
+                  |          |
+                  +-- died --+--> BACKOFF -> STARTING ...
+                                  FAILED      (too many deaths within the window)
+    any -> STOPPING -> STOPPED
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a process stands."""
+
+    PENDING = "pending"
+    STARTING = "starting"
+    READY = "ready"
+    BACKOFF = "backoff"
+    FAILED = "failed"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartPolicy:
+    """How often and how soon a dead process is started again.
+
+    Attributes:
+        first: seconds before the first restart.
+        longest: no wait is longer.
+        window: seconds for which a death counts.
+        limit: as many deaths within the window are the last.
+    """
+
+    first: float = 0.1
+    longest: float = 10.0
+    window: float = 120.0
+    limit: int = 10
+
+    def delay(self, deaths: int) -> float:
+        """Give the wait after that many deaths within the window: doubled each time."""
+        return min(self.longest, self.first * 2.0 ** max(0, deaths - 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """A process's history, as far as decisions need it.
+
+    Attributes:
+        state: where it stands.
+        deaths: when it died unasked, within the window, oldest first.
+        restarts: how often it was started again after a death, ever.
+        last_exit: the code or the negative signal of its last death.
+    """
+
+    state: State = State.PENDING
+    deaths: tuple[float, ...] = ()
+    restarts: int = 0
+    last_exit: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process should exist."""
+        return self.state in (State.STARTING, State.READY)
+
+    def spawned(self) -> Lifecycle:
+        """It was started; a start after a death counts as a restart."""
+        again = self.state is State.BACKOFF
+        return replace(self, state=State.STARTING, restarts=self.restarts + again)
+
+    def became_ready(self) -> Lifecycle:
+        """It answered its probe."""
+        return replace(self, state=State.READY) if self.state is State.STARTING else self
+
+    def died(self, *, code: int, now: float, policy: RestartPolicy) -> Lifecycle:
+        """It ended: as asked, or unasked and then to be started again or given up."""
+        if self.state in (State.STOPPING, State.STOPPED):
+            return replace(self, state=State.STOPPED, last_exit=code)
+        recent = (*(at for at in self.deaths if now - at < policy.window), now)
+        state = State.FAILED if len(recent) >= policy.limit else State.BACKOFF
+        return replace(self, state=state, deaths=recent, last_exit=code)
+
+    def stopping(self) -> Lifecycle:
+        """Somebody asked it to end."""
+        return replace(self, state=State.STOPPING)
+
+    def stopped(self) -> Lifecycle:
+        """It has ended as asked, or had none to end."""
+        return replace(self, state=State.STOPPED)
+
+    def revived(self) -> Lifecycle:
+        """Somebody asked for a start: forget the deaths."""
+        return replace(self, state=State.PENDING, deaths=())
