@@ -18,6 +18,7 @@ from mesh.stack.secret_files import secret
 from mesh.stack.settings import StackSettings
 
 DATABASE = "soma"
+QDRANT_KEY, QDRANT_CLIENT = "SOMA_QDRANT_API_KEY", "memory"
 PASSED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
@@ -62,6 +63,7 @@ class Environment:
             metrics: port of its metrics listener.
             version: `stable` or `canary`.
         """
+        keys = {QDRANT_KEY: self.qdrant_key()} if workload.name == QDRANT_CLIENT else {}
         return self.of_python() | {
             "SOMA_PROCESS": process,
             "SOMA_WORKLOAD": workload.name,
@@ -70,6 +72,7 @@ class Environment:
             "SOMA_PKI_DIR": str(self.settings.home.pki / workload.name),
             "SOMA_VERSION_LABEL": version,
             **self.servers(workload),
+            **keys,
         }
 
     def servers(self, workload: Workload) -> dict[str, str]:
@@ -87,6 +90,12 @@ class Environment:
             ),
             "SOMA_PEERS": json.dumps(self.peers()),
         }
+
+    def qdrant_key(self) -> str:
+        """Give the API key of the vector server; that of one elsewhere is given with its address."""
+        if "vectors" in self.settings.external:
+            return os.environ.get(QDRANT_KEY, "")
+        return secret(self.settings.home.secrets, "qdrant-api-key")
 
     def peers(self) -> dict[str, str]:
         """Give the gRPC target of every service and of the control plane."""

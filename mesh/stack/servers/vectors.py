@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from mesh.stack import probes
 from mesh.stack.catalogue import Kind
-from mesh.stack.environment import Environment
+from mesh.stack.environment import QDRANT_KEY, Environment
 from mesh.stack.home import Home
 from mesh.stack.ports import LOOPBACK, Ports
 from mesh.stack.servers.server import Launch
@@ -49,7 +49,7 @@ class Vectors:
                 *("--listen", self.address, "--data", str(self._home.data(self.name))),
             ),
             directory=self._home.root,
-            environment=self._environment.of_python(),
+            environment=self._environment.of_python() | {QDRANT_KEY: self._environment.qdrant_key()},
         )
 
     async def ready(self) -> bool:
