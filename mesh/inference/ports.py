@@ -101,6 +101,14 @@ class Generator(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector for each text, and how many tokens of the texts the model read."""
+
+    vectors: list[list[float]]
+    input_tokens: int
+
+
 class Embedder(Protocol):
     """Turns texts into vectors of unit length."""
 

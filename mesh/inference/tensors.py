@@ -67,6 +67,11 @@ def first_uint32(raw: bytes | None) -> int | None:
     return None if not raw else int(_LENGTH.unpack_from(raw)[0])
 
 
+def all_uint32(raw: bytes) -> list[int]:
+    """Decode a UINT32 tensor."""
+    return [int(value) for (value,) in _LENGTH.iter_unpack(raw)]
+
+
 def rows_of_floats(raw: bytes, *, rows: int) -> list[list[float]]:
     """Split an FP32 tensor into rows of equal length.
 

@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2_grpc as triton_rpc
 
 from mesh.inference import dialects, tensors
 from mesh.inference import errors as failures
-from mesh.inference.ports import Chunk, GenerationRequest
+from mesh.inference.ports import Chunk, Embeddings, GenerationRequest
 from mesh.runtime.errors import SomaError
 
 EMBED_BATCH: Final = 32
@@ -110,29 +110,41 @@ class Triton:
         self, texts: Sequence[str], *, model: str = "embed", timeout_seconds: float = 10.0
     ) -> list[list[float]]:
         """Return one vector of unit length for each text, in order; 32 texts go in a request."""
+        made = await self.embed_counted(texts, model=model, timeout_seconds=timeout_seconds)
+        return made.vectors
+
+    async def embed_counted(
+        self, texts: Sequence[str], *, model: str = "embed", timeout_seconds: float = 10.0
+    ) -> Embeddings:
+        """Return the vectors with the number of tokens that the model read."""
         slices = [texts[start : start + EMBED_BATCH] for start in range(0, len(texts), EMBED_BATCH)]
-        if len(slices) == 1:
-            return await self._embed_batch(slices[0], model, timeout_seconds)
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._limited(part, model, timeout_seconds)) for part in slices]
+                tasks = [
+                    group.create_task(self._embed_batch(part, model, timeout_seconds)) for part in slices
+                ]
         except* SomaError as failed:  # the first is the cause; its siblings were cancelled with it
             raise failed.exceptions[0] from failed
-        return [vector for task in tasks for vector in task.result()]
+        results = [task.result() for task in tasks]
+        return Embeddings(
+            vectors=[vector for result in results for vector in result.vectors],
+            input_tokens=sum(result.input_tokens for result in results),
+        )
 
-    async def _limited(self, texts: Sequence[str], model: str, timeout: float) -> list[list[float]]:
-        async with self._batches:
-            return await self._embed_batch(texts, model, timeout)
-
-    async def _embed_batch(self, texts: Sequence[str], model: str, timeout: float) -> list[list[float]]:
+    async def _embed_batch(self, texts: Sequence[str], model: str, timeout: float) -> Embeddings:
         request = triton_pb.ModelInferRequest(model_name=model)
         tensors.add_text(request, "text", texts, shape=(len(texts), 1))
         try:
-            answer = await self._stub.ModelInfer(request, timeout=timeout)
-            return tensors.rows_of_floats(answer.raw_output_contents[0], rows=len(texts))
+            async with self._batches:
+                answer = await self._stub.ModelInfer(request, timeout=timeout)
+            found = tensors.outputs(answer)
+            return Embeddings(
+                vectors=tensors.rows_of_floats(found["embedding"], rows=len(texts)),
+                input_tokens=sum(tensors.all_uint32(found.get("num_tokens", b""))),
+            )
         except grpc.aio.AioRpcError as error:
             raise failures.from_rpc(model, error) from error
-        except (ValueError, IndexError) as error:
+        except (ValueError, KeyError) as error:
             raise failures.unavailable(model, "answered outside of its contract") from error
 
 
