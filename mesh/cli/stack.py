@@ -34,9 +34,7 @@ def _names(given: str | None) -> tuple[str, ...]:
 
 @app.command()
 def up(
-    only: Annotated[
-        str | None, typer.Option(help="Start these and what they need, comma-separated.")
-    ] = None,
+    only: Annotated[str | None, typer.Option(help="Start these and what they need, comma-separated.")] = None,
 ) -> None:
     """Start the stack, or bring back what is not running."""
     settings = _settings()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterable
-from pathlib import Path
-
-import psutil
 
 from mesh.stack.errors import Code, StackError
 from mesh.stack.ports import LOOPBACK
+from mesh.stack.processes import listener
 from mesh.stack.servers.server import Runnable
 
 
@@ -45,19 +43,5 @@ def is_free(port: int) -> bool:
 
 
 def _by(port: int) -> str:
-    try:
-        listening = [
-            one
-            for one in psutil.net_connections("tcp")
-            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port
-        ]
-    except psutil.AccessDenied:
-        return ""
-    pid = next((one.pid for one in listening if one.pid), None)
-    if pid is None:
-        return ""
-    try:
-        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return ""
-    return f" by pid {pid} ({name})"
+    holder = listener(port)
+    return f" by {holder}" if holder else ""

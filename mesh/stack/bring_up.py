@@ -12,9 +12,10 @@ from pathlib import Path
 
 from mesh.stack import client
 from mesh.stack.catalogue import SERVERS, WORKLOADS
-from mesh.stack.errors import AlreadyAtWork, Code, StackError
+from mesh.stack.errors import AlreadyAtWorkError, Code, StackError
 from mesh.stack.home import Home
 from mesh.stack.install import installed
+from mesh.stack.plan import plan_of
 from mesh.stack.settings import StackSettings
 
 Tell = Callable[[client.Message], None]
@@ -31,7 +32,7 @@ def bring_up(settings: StackSettings, names: tuple[str, ...], tell: Tell) -> Non
     with storage_errors(home.root):
         home.make()
         with held(home):
-            installed.ensure(settings, names, tell)
+            installed.ensure(settings, plan_of(settings).processes_for(names), tell)
             settings.remember()
             if not client.is_running(home):
                 client.start_supervisor(home, os.environ)
@@ -43,7 +44,7 @@ def bring_down(home: Home, names: tuple[str, ...], tell: Tell) -> None:
     """Stop the named processes; without names all of them and the supervisor.
 
     Raises:
-        NotRunning: there is nothing to stop.
+        NotRunningError: there is nothing to stop.
     """
     for message in client.ask(home, {"op": "stop", "processes": list(names)}):
         tell(message)
@@ -54,7 +55,7 @@ def held(home: Home) -> Iterator[None]:
     """Hold the right to change what runs in a home.
 
     Raises:
-        AlreadyAtWork: another command holds it.
+        AlreadyAtWorkError: another command holds it.
     """
     descriptor = os.open(home.run / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -62,7 +63,7 @@ def held(home: Home) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(descriptor, 64, 0).decode("ascii", errors="replace") or "unknown"
-            raise AlreadyAtWork(home.root, holder) from error
+            raise AlreadyAtWorkError(home.root, holder) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"pid {os.getpid()}".encode("ascii"), 0)
         yield

@@ -49,9 +49,7 @@ class Workload:
         return self.name.replace("-", "_")
 
 
-def _service(
-    name: str, *stands_on: str, schema: bool = True, keys: tuple[str, ...] = ()
-) -> Workload:
+def _service(name: str, *stands_on: str, schema: bool = True, keys: tuple[str, ...] = ()) -> Workload:
     return Workload(
         name=name,
         kind=Kind.SERVICE,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from mesh.stack.child import open_log
-from mesh.stack.errors import Code, NotRunning, StackError
+from mesh.stack.errors import Code, NotRunningError, StackError
 from mesh.stack.home import CHECKOUT, Home
 
 Message = dict[str, object]
@@ -22,7 +22,7 @@ def ask(home: Home, request: Message) -> Iterator[Message]:
     """Send one request and give the messages of its answer; the last one has `done`.
 
     Raises:
-        NotRunning: nothing listens.
+        NotRunningError: nothing listens.
         StackError: what the supervisor answered.
     """
     with _connected(home) as connection, connection.makefile("rb") as lines:
@@ -53,7 +53,7 @@ def is_running(home: Home) -> bool:
     try:
         with _connected(home):
             return True
-    except NotRunning:
+    except NotRunningError:
         return False
 
 
@@ -63,14 +63,14 @@ def _connected(home: Home) -> Iterator[socket.socket]:
     try:
         folder = os.open(home.run, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError as error:
-        raise NotRunning(home.root) from error
+        raise NotRunningError(home.root) from error
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(TIMEOUT)
             try:
                 connection.connect(f"/proc/self/fd/{folder}/{home.socket.name}")
             except (FileNotFoundError, ConnectionRefusedError) as error:
-                raise NotRunning(home.root) from error
+                raise NotRunningError(home.root) from error
             yield connection
     finally:
         os.close(folder)

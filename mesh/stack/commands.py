@@ -47,6 +47,4 @@ async def run(
         kill_group(process.pid, signal.SIGKILL)
         await process.wait()
         raise
-    return Finished(
-        process.returncode or 0, output.decode(errors="replace"), error.decode(errors="replace")
-    )
+    return Finished(process.returncode or 0, output.decode(errors="replace"), error.decode(errors="replace"))

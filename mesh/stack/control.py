@@ -31,6 +31,10 @@ Request = dict[str, object]
 Say = Callable[[dict[str, object]], None]
 
 
+class _MisunderstoodError(Exception):
+    """A request that has no meaning."""
+
+
 class Control:
     """Serves the control socket while it is entered."""
 
@@ -70,7 +74,7 @@ class Control:
             await self._answer(request, reader, say)
         except StackError as error:
             say({"error": error.as_dict()})
-        except ValueError as error:
+        except (_MisunderstoodError, json.JSONDecodeError) as error:
             refused = StackError(
                 f"the supervisor does not understand: {error}",
                 fix="stop the stack with `soma down` and start it again",
@@ -82,9 +86,7 @@ class Control:
                 await writer.drain()
             writer.close()
 
-    async def _answer(
-        self, request: Request, reader: asyncio.StreamReader, say: Say
-    ) -> None:
+    async def _answer(self, request: Request, reader: asyncio.StreamReader, say: Say) -> None:
         supervisor, operation = self._supervisor, request.get("op")
         match operation:
             case "up":
@@ -104,14 +106,14 @@ class Control:
                 code = request.get("code")
                 extra = request.get("env") or {}
                 if not isinstance(extra, dict):
-                    raise ValueError("env is no object")
+                    raise _MisunderstoodError("env is no object")
                 await supervisor.start_canary(
                     _name(request, "service"), Path(str(code)) if code else None, extra
                 )
             case "stop-canary":
                 await supervisor.stop_canary(_name(request, "service"))
             case _:
-                raise ValueError(f"operation {operation!r} is unknown")
+                raise _MisunderstoodError(f"operation {operation!r} is unknown")
         say({"done": True})
 
     async def _up(self, names: list[str], reader: asyncio.StreamReader, say: Say) -> None:
@@ -147,12 +149,12 @@ class Control:
 def _names(request: Request, key: str) -> list[str]:
     value = request.get(key) or []
     if not isinstance(value, list):
-        raise ValueError(f"{key} is no list")
+        raise _MisunderstoodError(f"{key} is no list")
     return [str(one) for one in value]
 
 
 def _name(request: Request, key: str) -> str:
     value = request.get(key)
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{key} is missing")
+        raise _MisunderstoodError(f"{key} is missing")
     return value

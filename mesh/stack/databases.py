@@ -30,8 +30,7 @@ def role_statements(role: str, password: str, *, exists: bool) -> list[str]:
     """
     verb = "alter" if exists else "create"
     return [
-        f"{verb} role {role} login nosuperuser nocreatedb nocreaterole nobypassrls"
-        f" password '{password}'",
+        f"{verb} role {role} login nosuperuser nocreatedb nocreaterole nobypassrls password '{password}'",
         f"grant connect on database {DATABASE} to {role}",
     ]
 
@@ -53,9 +52,7 @@ async def make(administrator: str, home: Home) -> None:
     """Make or correct database, roles and schemas."""
     connection = await asyncpg.connect(administrator_of(administrator), timeout=TIMEOUT)
     try:
-        if not await connection.fetchval(
-            "select true from pg_database where datname = $1", DATABASE
-        ):
+        if not await connection.fetchval("select true from pg_database where datname = $1", DATABASE):
             await connection.execute(f"create database {DATABASE}")
     finally:
         await connection.close()

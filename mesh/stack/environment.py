@@ -89,7 +89,7 @@ class Environment:
                 "SOMA_TRITON_HTTP_URL", f"http://{ports.address('triton-http')}"
             ),
             "SOMA_PEERS": json.dumps(self.peers()),
-        }
+        } | ({"SOMA_QDRANT_API_KEY": self.vectors_key()} if "vectors" in workload.stands_on else {})
 
     def qdrant_key(self) -> str:
         """Give the API key of the vector server; that of one elsewhere is given with its address."""
@@ -104,6 +104,11 @@ class Environment:
             for one in WORKLOADS
             if one.kind is not Kind.WORKER
         }
+
+    def vectors_key(self) -> str:
+        """Give the key of the vector server: the given one, where it runs elsewhere."""
+        given = self.settings.passed_on.get("SOMA_QDRANT_API_KEY")
+        return given or secret(self.settings.home.secrets, "qdrant-api-key")
 
     def postgres_url(self, role: str) -> str:
         """Give the database's address with a role's password."""
@@ -127,8 +132,5 @@ def _as_user(url: str, user: str, password: str, *, path: str | None = None) -> 
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
     return urlunsplit(
-        parts._replace(
-            netloc=f"{user}:{password}@{place}", path=parts.path if path is None else path
-        )
+        parts._replace(netloc=f"{user}:{password}@{place}", path=parts.path if path is None else path)
     )
-

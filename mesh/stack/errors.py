@@ -1,8 +1,8 @@
 """What can go wrong with the stack, each with a cause and a way out.
 
     StackError                one line for a person: cause, fix, code
-      AlreadyAtWork           another `soma up` holds the folder
-      NotRunning              there is no supervisor to talk to
+      AlreadyAtWorkError           another `soma up` holds the folder
+      NotRunningError              there is no supervisor to talk to
 
 Standard library only: `scripts/bootstrap.py` reads it before anything is installed.
 """
@@ -68,7 +68,7 @@ class StackError(Exception):
         return cls(parts["cause"], fix=parts["fix"], code=Code(parts["code"]))
 
 
-class AlreadyAtWork(StackError):
+class AlreadyAtWorkError(StackError):
     """Another `soma up` or `soma down` works on the same folder."""
 
     def __init__(self, home: Path, holder: str) -> None:
@@ -80,11 +80,9 @@ class AlreadyAtWork(StackError):
         )
 
 
-class NotRunning(StackError):
+class NotRunningError(StackError):
     """Nothing listens on the supervisor's socket."""
 
     def __init__(self, home: Path) -> None:
         """Name the folder that was looked at."""
-        super().__init__(
-            f"no stack runs in {home}", fix="start it with `soma up`", code=Code.NOT_RUNNING
-        )
+        super().__init__(f"no stack runs in {home}", fix="start it with `soma up`", code=Code.NOT_RUNNING)

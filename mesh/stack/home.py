@@ -99,7 +99,7 @@ class Home:
 
     @property
     def models(self) -> Path:
-        """What `models.build` made; `repository` in it is Triton's."""
+        """What `models.build` made; `current/repository` in it is Triton's."""
         return self.lib / "models"
 
     @property

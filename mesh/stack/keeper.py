@@ -102,9 +102,7 @@ class Keeper:
         try:
             while True:
                 code = await self._once()
-                self.lifecycle = self.lifecycle.died(
-                    code=code, now=time.monotonic(), policy=self._policy
-                )
+                self.lifecycle = self.lifecycle.died(code=code, now=time.monotonic(), policy=self._policy)
                 if self.lifecycle.state is not State.BACKOFF:
                     break
                 self.failure = self._death()

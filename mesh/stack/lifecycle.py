@@ -1,10 +1,10 @@
 """When a process that died is started again, and when it is given up: pure values, no clock.
 
-    PENDING -> STARTING -> READY
-                  |          |
-                  +-- died --+--> BACKOFF -> STARTING ...
-                                  FAILED      (too many deaths within the window)
-    any -> STOPPING -> STOPPED
+PENDING -> STARTING -> READY
+              |          |
+              +-- died --+--> BACKOFF -> STARTING ...
+                              FAILED      (too many deaths within the window)
+any -> STOPPING -> STOPPED
 """
 
 from __future__ import annotations

@@ -33,15 +33,11 @@ class Wanted:
         return found is not None and self.lowest <= (int(found[1]), int(found[2])) < self.below
 
 
-POSTGRES = Wanted(
-    names=("postgres",), pattern=r"PostgreSQL\) (\d+)\.(\d+)", lowest=(18, 0), below=(19, 0)
-)
+POSTGRES = Wanted(names=("postgres",), pattern=r"PostgreSQL\) (\d+)\.(\d+)", lowest=(18, 0), below=(19, 0))
 REDIS = Wanted(
     names=("redis-server", "valkey-server"), pattern=r"v=(\d+)\.(\d+)", lowest=(7, 2), below=(10, 0)
 )
-TEMPORAL = Wanted(
-    names=("temporal",), pattern=r"version (\d+)\.(\d+)", lowest=(1, 9), below=(2, 0)
-)
+TEMPORAL = Wanted(names=("temporal",), pattern=r"version (\d+)\.(\d+)", lowest=(1, 9), below=(2, 0))
 ENVOY = Wanted(names=("envoy",), pattern=r"/(\d+)\.(\d+)\.\d+/", lowest=(1, 40), below=(1, 41))
 
 
@@ -65,7 +61,5 @@ def program(wanted: Wanted, packaged: Path) -> Path:
 
 
 def _version(path: str) -> str:
-    asked = subprocess.run(
-        [path, "--version"], capture_output=True, text=True, timeout=10, check=False
-    )
+    asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
     return asked.stdout

@@ -48,9 +48,7 @@ def left_behind(folder: Path) -> list[Stat]:
     ours = [one for one in recorded(folder).values() if one.boot == boot and _is_ours(one)]
     started = {one.pid: one.started for one in ours}
     groups = members(frozenset(started))
-    return [
-        stat for session, stats in groups.items() for stat in stats if stat.started >= started[session]
-    ]
+    return [stat for session, stats in groups.items() for stat in stats if stat.started >= started[session]]
 
 
 def _is_ours(identity: Identity) -> bool:

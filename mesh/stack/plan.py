@@ -61,6 +61,10 @@ class Plan:
             open_names += [one for one in SETTLED_BY.get(name, ()) if self.steps[one].exists]
         return graph
 
+    def processes_for(self, names: Iterable[str]) -> frozenset[str]:
+        """Give the processes that must run for the named ones."""
+        return frozenset(self.chosen(names)) & frozenset(self.processes)
+
     def _needs(self, name: str) -> tuple[str, ...]:
         if name in self.processes:
             return self.processes[name].needs

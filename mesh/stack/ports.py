@@ -73,9 +73,7 @@ class Ports:
     def __post_init__(self) -> None:
         """Refuse a base that reaches into the ephemeral ports or the privileged ones."""
         if not 1024 <= self.base <= HIGHEST - SPAN:
-            raise ValueError(
-                f"port base {self.base} is not within 1024..{HIGHEST - SPAN}"
-            )
+            raise ValueError(f"port base {self.base} is not within 1024..{HIGHEST - SPAN}")
 
     def of(self, name: str) -> int:
         """Give the port of a listener in `OFFSETS`."""
@@ -89,7 +87,7 @@ class Ports:
         """Give the metrics port of a Python process in `OFFSETS`."""
         return self.base + metrics_offset(OFFSETS[name])
 
-    def extra(self, index: int) -> tuple[int, int]:
+    def extra_pair(self, index: int) -> tuple[int, int]:
         """Give the gRPC and metrics ports of the canary or replica with that index.
 
         Raises:

@@ -86,9 +86,7 @@ SERVING = b"\x08\x01"
 
 def http2_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     """Lay out an HTTP/2 frame (RFC 9113, section 4.1)."""
-    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(
-        ">I", stream
-    ) + payload
+    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
 
 
 def health_request(service: str) -> bytes:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+LISTENING = "0A"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,9 @@ def parse_stat(line: str) -> Stat:
 
 def all_stats() -> Iterator[Stat]:
     """Give the status of every process, zombies included."""
-    for entry in os.listdir(PROC):
-        if entry.isdigit():
-            status = read_stat(int(entry))
+    for entry in PROC.iterdir():
+        if entry.name.isdigit():
+            status = read_stat(int(entry.name))
             if status is not None:
                 yield status
 
@@ -117,3 +118,25 @@ def kill_group(pid: int, number: signal.Signals) -> None:
     """Send a signal to a process group, if it still has members."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
+
+
+def listener(port: int) -> str | None:
+    """Name the process that listens on a TCP port, as far as this user may see it."""
+    inode = None
+    for table in ("net/tcp", "net/tcp6"):
+        for line in (PROC / table).read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                inode = fields[9]
+    return None if inode is None else _holder(f"socket:[{inode}]")
+
+
+def _holder(target: str) -> str | None:
+    for entry in PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            if any(str(link.readlink()) == target for link in (entry / "fd").iterdir()):
+                name = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
+                return f"pid {entry.name} ({name})"
+    return None

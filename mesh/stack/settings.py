@@ -22,7 +22,13 @@ EXTERNAL: Mapping[str, str] = {
     "triton": "SOMA_TRITON_URL",
     "vectors": "SOMA_QDRANT_URL",
 }
-PASSED_ON = ("SOMA_OTLP_ENDPOINT", "SOMA_LOG_LEVEL", "SOMA_TRITON_HTTP_URL")
+PASSED_ON = (
+    "SOMA_OTLP_ENDPOINT",
+    "SOMA_TRACE_RATIO",
+    "SOMA_LOG_LEVEL",
+    "SOMA_TRITON_HTTP_URL",
+    "SOMA_QDRANT_API_KEY",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +73,7 @@ class StackSettings:
             home=home,
             ports=ports,
             external={
-                server: environment[name]
-                for server, name in EXTERNAL.items()
-                if environment.get(name)
+                server: environment[name] for server, name in EXTERNAL.items() if environment.get(name)
             },
             passed_on={n: environment[n] for n in PASSED_ON if environment.get(n)},
             coverage=environment.get("SOMA_COVERAGE") or None,

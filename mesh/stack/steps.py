@@ -105,11 +105,7 @@ def digest_of(inputs: Iterable[Path]) -> str:
 
 
 def _sources(folder: Path) -> Iterable[Path]:
-    return (
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix in (".py", ".sql", ".toml")
-    )
+    return (path for path in folder.rglob("*") if path.is_file() and path.suffix in (".py", ".sql", ".toml"))
 
 
 def steps(environment: Environment) -> tuple[Step, ...]:

@@ -111,9 +111,7 @@ class Supervisor:
         keeper.start()
         await keeper.reach(patient=False)
 
-    async def start_canary(
-        self, service: str, code: Path | None, extra: Mapping[str, str]
-    ) -> PythonProcess:
+    async def start_canary(self, service: str, code: Path | None, extra: Mapping[str, str]) -> PythonProcess:
         """Start a second version of a service beside the first.
 
         Args:
@@ -126,7 +124,7 @@ class Supervisor:
         """
         if service not in BY_NAME:
             raise unknown(service, BY_NAME)
-        listen, metrics = self.settings.ports.extra(list(BY_NAME).index(service))
+        listen, metrics = self.settings.ports.extra_pair(list(BY_NAME).index(service))
         environment = Environment(self.settings, code) if code else Environment(self.settings)
         canary = PythonProcess(
             workload=BY_NAME[service],
@@ -139,9 +137,7 @@ class Supervisor:
         )
         await self.stop_canary(service)
         bindings.require_free([canary])
-        keeper = Keeper(
-            canary, self.settings.home, policy=RestartPolicy(), changed=self._changed
-        )
+        keeper = Keeper(canary, self.settings.home, policy=RestartPolicy(), changed=self._changed)
         self.keepers[canary.name] = keeper
         keeper.start()
         try:
@@ -182,7 +178,9 @@ class Supervisor:
         answers = await asyncio.gather(*(_answers(one) for one in keepers))
         sessions = members(frozenset(one.child.pid for one in keepers if one.child))
         return [
-            _described(one, answered=answered, sessions={s: [m.pid for m in ms] for s, ms in sessions.items()})
+            _described(
+                one, answered=answered, sessions={s: [m.pid for m in ms] for s, ms in sessions.items()}
+            )
             for one, answered in zip(keepers, answers, strict=True)
         ]
 
@@ -202,9 +200,7 @@ class Supervisor:
 
     def _publish(self) -> None:
         listed = [
-            one.runnable.listed
-            for one in self.keepers.values()
-            if isinstance(one.runnable, PythonProcess)
+            one.runnable.listed for one in self.keepers.values() if isinstance(one.runnable, PythonProcess)
         ]
         endpoints.write(self.settings.home.endpoints, listed)
 
@@ -217,9 +213,7 @@ async def _answers(keeper: Keeper) -> bool:
     return keeper.lifecycle.state is State.READY and await keeper.runnable.ready()
 
 
-def _described(
-    keeper: Keeper, *, answered: bool, sessions: Mapping[int, list[int]]
-) -> dict[str, object]:
+def _described(keeper: Keeper, *, answered: bool, sessions: Mapping[int, list[int]]) -> dict[str, object]:
     lifecycle, child = keeper.lifecycle, keeper.child
     alive = child is not None and lifecycle.alive
     state = lifecycle.state.value
@@ -263,9 +257,12 @@ def main() -> int:
         os.pwrite(lock, json.dumps(identity.as_dict() if identity else {}).encode(), 0)
         asyncio.run(_serve(settings, ready))
     except BlockingIOError:
-        _answer(ready, StackError(
-            f"another supervisor holds {home.root}", fix="run `soma down` first", code=Code.LOCKED
-        ))
+        _answer(
+            ready,
+            StackError(
+                f"another supervisor holds {home.root}", fix="run `soma down` first", code=Code.LOCKED
+            ),
+        )
         return 1
     except StackError as error:
         _answer(ready, error)

@@ -55,7 +55,7 @@ class PythonProcess:
 
     @property
     def ports(self) -> Mapping[str, int]:
-        """gRPC and metrics."""
+        """The gRPC listener and the metrics listener."""
         return {self.name: self.listen, f"{self.name}-metrics": self.metrics}
 
     @property

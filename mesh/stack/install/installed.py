@@ -1,30 +1,45 @@
-"""Makes sure that what the named processes run on is installed."""
+"""Makes sure that what the named processes run on is installed; what is missing, side by side."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from mesh.stack.errors import Code, StackError
-from mesh.stack.home import CHECKOUT
-from mesh.stack.install import jars, marker
+from mesh.stack.home import CHECKOUT, Home
+from mesh.stack.install import jars, marker, models, venvs
 from mesh.stack.settings import StackSettings
 
 Tell = Callable[[dict[str, object]], None]
 
 
-def ensure(settings: StackSettings, names: tuple[str, ...], tell: Tell) -> None:
+def ensure(settings: StackSettings, names: frozenset[str], tell: Tell) -> None:
     """Install what is missing.
 
     Raises:
         StackError: something cannot be installed.
     """
-    if "kafka" in names and "kafka" not in settings.external:
-        _jars(settings, tell)
-
-
-def _jars(settings: StackSettings, tell: Tell) -> None:
     home = settings.home
+    work: list[Callable[[], None]] = []
+    if "kafka" in names:
+        work.append(lambda: _jars(home, tell))
+    if "triton" in names:
+        work.append(lambda: _models(home, tell))
+    with ThreadPoolExecutor(max(1, len(work))) as workers:
+        for pending in [workers.submit(one) for one in work]:
+            pending.result()
+
+
+def _models(home: Home, tell: Tell) -> None:
+    venvs.ensure_triton(home)
+    tell({"install": "models", "state": "running"})
+    models.ensure(home)
+    tell({"install": "models", "state": "done"})
+
+
+def _jars(home: Home, tell: Tell) -> None:
     wanted = marker.digest(jars.LOCK.read_bytes())
     with marker.lock(home.lib, "jars"):
         if wanted in marker.marks(home.jars):
@@ -34,6 +49,7 @@ def _jars(settings: StackSettings, tell: Tell) -> None:
         done = subprocess.run(
             [str(home.python), "-m", "mesh.stack.install.jars", str(home.jars)],
             cwd=CHECKOUT,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
             capture_output=True,
             text=True,
             check=False,

@@ -54,7 +54,7 @@ def fetch(jars: list[Jar], folder: Path) -> None:
     Raises:
         RuntimeError: one cannot be had, or its digest differs.
     """
-    from jgo.maven import MavenContext  # noqa: PLC0415 - 0.4 s that a complete folder never needs
+    from jgo.maven import MavenContext
 
     folder.mkdir(parents=True, exist_ok=True)
     cache = folder.with_name("maven")

@@ -18,6 +18,7 @@ from mesh.stack import commands, probes
 from mesh.stack.catalogue import Kind
 from mesh.stack.errors import Code, StackError
 from mesh.stack.home import Home, site_packages, write_atomically
+from mesh.stack.install.marker import marks
 from mesh.stack.ports import LOOPBACK, Ports
 from mesh.stack.servers.server import Launch
 
@@ -159,6 +160,6 @@ class Kafka:
 
 
 def archive_flags(folder: Path) -> tuple[str, ...]:
-    """Give Java's flags for the class-data archives, none while they are not made."""
+    """Give Java's flags for the class-data archives, none while they are not whole."""
     base, top = folder / "base.jsa", folder / "top.jsa"
-    return (f"-XX:SharedArchiveFile={base}:{top}",) if top.exists() else ()
+    return (f"-XX:SharedArchiveFile={base}:{top}",) if marks(folder) else ()

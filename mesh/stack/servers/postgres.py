@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mesh.stack import commands, locate, probes
-from mesh.stack.accounts import Account, reachable, substitute, unprivileged
+from mesh.stack.accounts import reachable, substitute, unprivileged
 from mesh.stack.catalogue import Kind
 from mesh.stack.errors import Code, StackError
 from mesh.stack.home import Home, site_packages

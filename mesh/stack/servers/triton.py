@@ -21,10 +21,7 @@ from mesh.stack.ports import LOOPBACK, Ports
 from mesh.stack.servers.server import Launch
 
 LISTENERS = ("triton-http", "triton", "triton-metrics")
-ASK = (
-    "import json,sys,sysconfig as s;"
-    "print(json.dumps([*sys.version_info[:2],s.get_config_var('LIBDIR')]))"
-)
+ASK = "import json,sys,sysconfig as s;print(json.dumps([*sys.version_info[:2],s.get_config_var('LIBDIR')]))"
 
 
 class Triton:
@@ -59,7 +56,7 @@ class Triton:
     @property
     def repository(self) -> Path:
         """Triton's model repository."""
-        return self._home.models / "repository"
+        return self._home.models / "current" / "repository"
 
     async def prepare(self) -> None:
         """Put the backend together from links into the wheel."""
@@ -116,7 +113,6 @@ class Triton:
                 "LD_LIBRARY_PATH": self._library_folder,
                 "LANG": "C.UTF-8",
                 "HOME": str(self._folder),
-                "SOMA_MODELS": str(self._home.models),
             },
         )
 
