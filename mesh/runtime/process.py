@@ -85,12 +85,14 @@ class Process:
         *,
         service: str,
         raw_responses: Collection[str] = (),
+        own_contract: bool = True,
     ) -> None:
         """Serve a service; methods in `raw_responses` return serialized bytes.
 
-        `register` is the generated `add_<Service>Servicer_to_server`.
+        `register` is the generated `add_<Service>Servicer_to_server`. A protocol of others (Envoy's)
+        has no contract of ours: the workloads that the mesh policy lists may call it.
         """
-        self.served.append(Served(register, servicer, service, frozenset(raw_responses)))
+        self.served.append(Served(register, servicer, service, frozenset(raw_responses), own_contract))
         self.health.services.add(service)
 
     def reflect(self, *services: str) -> None:

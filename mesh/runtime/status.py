@@ -6,7 +6,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 from google.protobuf import any_pb2, duration_pb2
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # no stubs exist
+from google.rpc import error_details_pb2, status_pb2
 from soma.errors.v1 import errors_pb2
 
 from mesh.runtime.errors import SomaError

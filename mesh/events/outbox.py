@@ -1,0 +1,78 @@
+"""The outbox: events are rows of the transaction that they tell of.
+
+`put` writes a row. After the commit the same process publishes it at once and
+marks it (`mesh.events.bus`); the outbox worker publishes what a crash left
+unmarked. A mark may be lost, so a record can be published twice and never not
+at all.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from mesh.events.records import Envelope, Event, Record, seal
+from mesh.storage.database import Connection
+
+_PUT: Final = """
+    insert into outbox (id, topic, key, tenant, payload, headers)
+    values ($1, $2, $3, $4, $5, $6)
+    on conflict (id) do nothing
+"""
+_MARK: Final = """
+    update {table} set published_at = clock_timestamp()
+    where id = any($1) and published_at is null
+"""
+_CLAIM: Final = """
+    select id, topic, key, tenant, payload, headers
+    from {table}
+    where published_at is null and created_at < clock_timestamp() - make_interval(secs => $1)
+    order by created_at
+    limit $2
+    for update skip locked
+"""
+_SWEEP: Final = """
+    delete from {table}
+    where id in (
+        select id from {table}
+        where published_at < clock_timestamp() - make_interval(secs => $1)
+        limit $2
+        for update skip locked)
+"""
+
+
+async def put(connection: Connection, record: Record[Event]) -> Envelope:
+    """Write the record's row in the transaction of `connection`; the same id twice is one row."""
+    sealed = seal(record)
+    await connection.execute(
+        _PUT,
+        *(sealed.id, sealed.topic, sealed.key, sealed.tenant, sealed.payload),
+        json.dumps(dict(sealed.headers)),
+    )
+    return sealed
+
+
+async def mark(connection: Connection, ids: Sequence[str], *, table: str = "outbox") -> None:
+    """Say that these records were published; needs a transaction over all tenants."""
+    await connection.execute(_MARK.format(table=table), list(ids))
+
+
+async def claim(connection: Connection, *, table: str, older_than: float, limit: int) -> list[Envelope]:
+    """Lock and return unpublished rows that are older than some seconds, oldest first."""
+    rows = await connection.fetch(_CLAIM.format(table=table), older_than, limit)
+    return [
+        Envelope(
+            id=row["id"],
+            topic=row["topic"],
+            key=row["key"],
+            tenant=row["tenant"],
+            payload=row["payload"],
+            headers=json.loads(row["headers"]),
+        )
+        for row in rows
+    ]
+
+
+async def sweep(connection: Connection, *, table: str, older_than: float, limit: int) -> int:
+    """Delete rows that were published longer ago than some seconds; return how many."""
+    done = await connection.execute(_SWEEP.format(table=table), older_than, limit)
+    return int(done.rpartition(" ")[2])
