@@ -24,7 +24,7 @@ PACKAGE: Final = Path(__file__).resolve().parent
 REPOSITORY: Final = PACKAGE / "repository"
 BOOTSTRAP: Final = PACKAGE / "bootstrap" / "weights"
 SERVED: Final = ("prompting.py", "engine", "extraction", "serving")
-BOOTSTRAP_SHA256: Final = "8c8a64b847a4ffd41ac2cbcc9c990660d8f844ffa7b84ff107aa33246008c4c1"
+BOOTSTRAP_SHA256: Final = "1414713a1e67e526ed86433a8e9bdbb2c4c04078a65103d956ceeea46c4215e7"
 MINILM_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 

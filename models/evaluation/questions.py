@@ -1,0 +1,93 @@
+"""The question sets and their documents, with the check that every answer really stands where it is said to.
+
+Documents that are not ours are the descriptions of packages that requirements/dev.lock pins: they are read from the
+environment and compared with a recorded sha256, so that nobody measures on another text without notice.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email import message_from_string
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).resolve().parent
+ROOT: Final = HERE.parent.parent
+EXTERNAL: Final = ("development", "held_out")
+PROJECT: Final = "project"
+
+
+class DriftError(Exception):
+    """A document or an answer is not what the set was written for; the text lists each case."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One question; `answer` is a span of its document, None where no document of the set answers."""
+
+    id: str
+    document: str | None
+    question: str
+    answer: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionSet:
+    """Questions with the documents that are searched for all of them together."""
+
+    name: str
+    questions: list[Question]
+    documents: dict[str, str]
+
+
+def load(name: str) -> QuestionSet:
+    """Return a set; raise `DriftError` where a document or an answer span is not there."""
+    lines = (HERE / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    questions = [Question(**json.loads(line)) for line in lines]
+    documents = _project_documents() if name == PROJECT else _packages(name)
+    drifted = [
+        f"{q.id}: {q.answer!r} is not in {q.document}"
+        for q in questions
+        if q.answer is not None and not contains(documents.get(q.document or "", ""), q.answer)
+    ]
+    if drifted:
+        raise DriftError("\n".join(drifted))
+    return QuestionSet(name=name, questions=questions, documents=documents)
+
+
+def normal(text: str) -> str:
+    """Return text with each run of white space as one space, the form in which spans are compared."""
+    return " ".join(text.split())
+
+
+def contains(text: str, span: str) -> bool:
+    """Say whether `span` stands in `text`, line breaks aside."""
+    return normal(span) in normal(text)
+
+
+def _project_documents() -> dict[str, str]:
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    return {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in sorted(files)}
+
+
+def _packages(name: str) -> dict[str, str]:
+    sources = json.loads((HERE / f"{name}.documents.json").read_text(encoding="utf-8"))
+    documents: dict[str, str] = {}
+    drifted: list[str] = []
+    for key, source in sources.items():
+        try:
+            text = distribution(source["distribution"]).read_text(source["file"]) or ""
+        except PackageNotFoundError:
+            text = ""
+        if hashlib.sha256(text.encode()).hexdigest() != source["sha256"]:
+            drifted.append(f"{key}: {source['distribution']} {source['version']} is not installed as recorded")
+        documents[key] = str(message_from_string(text).get_payload())
+    _refuse(drifted)
+    return documents
+
+
+def _refuse(drifted: Sequence[str]) -> None:
+    if drifted:
+        raise DriftError("\n".join(drifted))
