@@ -1,0 +1,7 @@
+"""`python -m mesh.xds`: the control plane."""
+
+from mesh.runtime.process import run
+from mesh.xds.wiring import build
+
+if __name__ == "__main__":
+    run(build)
