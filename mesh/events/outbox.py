@@ -7,7 +7,7 @@ at all.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from mesh.events.records import Envelope, Event, Record, seal
@@ -26,6 +26,7 @@ _CLAIM: Final = """
     select id, topic, key, tenant, payload, headers
     from {table}
     where published_at is null and created_at < clock_timestamp() - make_interval(secs => $1)
+      and not id = any($3)
     order by created_at
     limit $2
     for update skip locked
@@ -37,6 +38,17 @@ _SWEEP: Final = """
         where published_at < clock_timestamp() - make_interval(secs => $1)
         limit $2
         for update skip locked)
+"""
+
+_TABLES: Final = """
+    select format('%I.%I', schemaname, tablename) from pg_tables
+    where tablename = 'outbox' and has_schema_privilege(schemaname, 'usage')
+    order by 1
+"""
+_HAS_WORK: Final = """
+    select '{table}' where exists (
+        select from {table}
+        where published_at is null and created_at < clock_timestamp() - make_interval(secs => $1))
 """
 
 
@@ -56,9 +68,16 @@ async def mark(connection: Connection, ids: Sequence[str], *, table: str = "outb
     await connection.execute(_MARK.format(table=table), list(ids))
 
 
-async def claim(connection: Connection, *, table: str, older_than: float, limit: int) -> list[Envelope]:
+async def claim(
+    connection: Connection,
+    *,
+    table: str,
+    older_than: float,
+    limit: int,
+    besides: Collection[str] = (),
+) -> list[Envelope]:
     """Lock and return unpublished rows that are older than some seconds, oldest first."""
-    rows = await connection.fetch(_CLAIM.format(table=table), older_than, limit)
+    rows = await connection.fetch(_CLAIM.format(table=table), older_than, limit, list(besides))
     return [
         Envelope(
             id=row["id"],
@@ -76,3 +95,14 @@ async def sweep(connection: Connection, *, table: str, older_than: float, limit:
     """Delete rows that were published longer ago than some seconds; return how many."""
     done = await connection.execute(_SWEEP.format(table=table), older_than, limit)
     return int(done.rpartition(" ")[2])
+
+
+async def tables(connection: Connection) -> tuple[str, ...]:
+    """Return every outbox that this role may touch, as `schema.outbox`."""
+    return tuple(row[0] for row in await connection.fetch(_TABLES))
+
+
+async def with_unpublished(connection: Connection, *, tables: Sequence[str], older_than: float) -> list[str]:
+    """Return the outboxes that hold rows left behind; one question for all of them."""
+    question = " union all ".join(_HAS_WORK.format(table=table) for table in tables)
+    return [row[0] for row in await connection.fetch(question, older_than)]

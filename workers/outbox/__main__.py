@@ -1,0 +1,7 @@
+"""`python -m workers.outbox`."""
+
+from mesh.runtime.process import run
+from workers.outbox.wiring import build
+
+if __name__ == "__main__":
+    run(build)
