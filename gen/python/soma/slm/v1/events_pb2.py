@@ -27,21 +27,21 @@ from soma.errors.v1 import errors_pb2 as soma_dot_errors_dot_v1_dot_errors__pb2
 from soma.slm.v1 import resources_pb2 as soma_dot_slm_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18soma/slm/v1/events.proto\x12\x0bsoma.slm.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsoma/errors/v1/errors.proto\x1a\x1bsoma/slm/v1/resources.proto\"\xb1\x03\n\x11GenerationRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n\x07turn_id\x18\x02 \x01(\tR\x06turnId\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12(\n\x05model\x18\x04 \x01(\x0b\x32\x12.soma.slm.v1.ModelR\x05model\x12\x16\n\x06prompt\x18\x05 \x01(\tR\x06prompt\x12\x38\n\x08sampling\x18\x06 \x01(\x0b\x32\x1c.soma.slm.v1.SamplingOptionsR\x08sampling\x12#\n\rbudget_tokens\x18\x07 \x01(\rR\x0c\x62udgetTokens\x12!\n\x0cinput_tokens\x18\x08 \x01(\rR\x0binputTokens\x12\x1b\n\tfirst_seq\x18\t \x01(\x04R\x08\x66irstSeq\x12;\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x36\n\x08messages\x18\x0b \x03(\x0b\x32\x1a.soma.slm.v1.PromptMessageR\x08messages\"7\n\rPromptMessage\x12\x12\n\x04role\x18\x01 \x01(\tR\x04role\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text\"\xac\x01\n\x0fSamplingOptions\x12\x1d\n\nmax_tokens\x18\x01 \x01(\rR\tmaxTokens\x12 \n\x0btemperature\x18\x02 \x01(\x02R\x0btemperature\x12\x18\n\x05top_p\x18\x03 \x01(\x02H\x00R\x04topP\x88\x01\x01\x12\x17\n\x04seed\x18\x04 \x01(\rH\x01R\x04seed\x88\x01\x01\x12\x12\n\x04stop\x18\x05 \x03(\tR\x04stopB\x08\n\x06_top_pB\x07\n\x05_seed\"\xf2\x02\n\x12GenerationResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n\x07turn_id\x18\x02 \x01(\tR\x06turnId\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32\x1c.soma.slm.v1.GenerationStateR\x05state\x12\x12\n\x04text\x18\x04 \x01(\tR\x04text\x12#\n\rfinish_reason\x18\x05 \x01(\tR\x0c\x66inishReason\x12!\n\x0cinput_tokens\x18\x06 \x01(\rR\x0binputTokens\x12#\n\routput_tokens\x18\x07 \x01(\rR\x0coutputTokens\x12\x33\n\x06reason\x18\x08 \x01(\x0e\x32\x1b.soma.errors.v1.ErrorReasonR\x06reason\x12\x18\n\x07message\x18\t \x01(\tR\x07message\x12\x14\n\x05\x65poch\x18\n \x01(\x04R\x05\x65poch\x12\x19\n\x08last_seq\x18\x0b \x01(\x04R\x07lastSeq*\x90\x01\n\x0fGenerationState\x12 \n\x1cGENERATION_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aGENERATION_STATE_COMPLETED\x10\x01\x12\x1b\n\x17GENERATION_STATE_FAILED\x10\x02\x12\x1e\n\x1aGENERATION_STATE_CANCELLED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18soma/slm/v1/events.proto\x12\x0bsoma.slm.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsoma/errors/v1/errors.proto\x1a\x1bsoma/slm/v1/resources.proto\"\xe1\x03\n\x11GenerationRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n\x07turn_id\x18\x02 \x01(\tR\x06turnId\x12\x1d\n\nsession_id\x18\x03 \x01(\tR\tsessionId\x12(\n\x05model\x18\x04 \x01(\x0b\x32\x12.soma.slm.v1.ModelR\x05model\x12\x16\n\x06prompt\x18\x05 \x01(\tR\x06prompt\x12\x38\n\x08sampling\x18\x06 \x01(\x0b\x32\x1c.soma.slm.v1.SamplingOptionsR\x08sampling\x12#\n\rbudget_tokens\x18\x07 \x01(\rR\x0c\x62udgetTokens\x12!\n\x0cinput_tokens\x18\x08 \x01(\rR\x0binputTokens\x12\x1b\n\tfirst_seq\x18\t \x01(\x04R\x08\x66irstSeq\x12;\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x36\n\x08messages\x18\x0b \x03(\x0b\x32\x1a.soma.slm.v1.PromptMessageR\x08messages\x12\x18\n\x07opening\x18\x0c \x03(\x0cR\x07opening\x12\x14\n\x05queue\x18\r \x01(\tR\x05queue\"7\n\rPromptMessage\x12\x12\n\x04role\x18\x01 \x01(\tR\x04role\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text\"\xac\x01\n\x0fSamplingOptions\x12\x1d\n\nmax_tokens\x18\x01 \x01(\rR\tmaxTokens\x12 \n\x0btemperature\x18\x02 \x01(\x02R\x0btemperature\x12\x18\n\x05top_p\x18\x03 \x01(\x02H\x00R\x04topP\x88\x01\x01\x12\x17\n\x04seed\x18\x04 \x01(\rH\x01R\x04seed\x88\x01\x01\x12\x12\n\x04stop\x18\x05 \x03(\tR\x04stopB\x08\n\x06_top_pB\x07\n\x05_seed\"\x97\x03\n\x12GenerationResponse\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n\x07turn_id\x18\x02 \x01(\tR\x06turnId\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32\x1c.soma.slm.v1.GenerationStateR\x05state\x12\x12\n\x04text\x18\x04 \x01(\tR\x04text\x12#\n\rfinish_reason\x18\x05 \x01(\tR\x0c\x66inishReason\x12!\n\x0cinput_tokens\x18\x06 \x01(\rR\x0binputTokens\x12#\n\routput_tokens\x18\x07 \x01(\rR\x0coutputTokens\x12\x33\n\x06reason\x18\x08 \x01(\x0e\x32\x1b.soma.errors.v1.ErrorReasonR\x06reason\x12\x18\n\x07message\x18\t \x01(\tR\x07message\x12\x14\n\x05\x65poch\x18\n \x01(\x04R\x05\x65poch\x12\x19\n\x08last_seq\x18\x0b \x01(\x04R\x07lastSeq\x12#\n\rdelta_lengths\x18\x0c \x03(\rR\x0c\x64\x65ltaLengths*\x90\x01\n\x0fGenerationState\x12 \n\x1cGENERATION_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aGENERATION_STATE_COMPLETED\x10\x01\x12\x1b\n\x17GENERATION_STATE_FAILED\x10\x02\x12\x1e\n\x1aGENERATION_STATE_CANCELLED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soma.slm.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GENERATIONSTATE']._serialized_start=1174
-  _globals['_GENERATIONSTATE']._serialized_end=1318
+  _globals['_GENERATIONSTATE']._serialized_start=1259
+  _globals['_GENERATIONSTATE']._serialized_end=1403
   _globals['_GENERATIONREQUEST']._serialized_start=133
-  _globals['_GENERATIONREQUEST']._serialized_end=566
-  _globals['_PROMPTMESSAGE']._serialized_start=568
-  _globals['_PROMPTMESSAGE']._serialized_end=623
-  _globals['_SAMPLINGOPTIONS']._serialized_start=626
-  _globals['_SAMPLINGOPTIONS']._serialized_end=798
-  _globals['_GENERATIONRESPONSE']._serialized_start=801
-  _globals['_GENERATIONRESPONSE']._serialized_end=1171
+  _globals['_GENERATIONREQUEST']._serialized_end=614
+  _globals['_PROMPTMESSAGE']._serialized_start=616
+  _globals['_PROMPTMESSAGE']._serialized_end=671
+  _globals['_SAMPLINGOPTIONS']._serialized_start=674
+  _globals['_SAMPLINGOPTIONS']._serialized_end=846
+  _globals['_GENERATIONRESPONSE']._serialized_start=849
+  _globals['_GENERATIONRESPONSE']._serialized_end=1256
 # @@protoc_insertion_point(module_scope)

@@ -67,6 +67,8 @@ class GenerationRequest(_message.Message):
     FIRST_SEQ_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
+    OPENING_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Record id; consumers are idempotent by it."""
     turn_id: _builtins.str
@@ -81,6 +83,8 @@ class GenerationRequest(_message.Message):
     """Tokens of the prompt as counted when it was assembled."""
     first_seq: _builtins.int
     """Next `seq` of the turn's log: events before it were written by the orchestrator."""
+    queue: _builtins.str
+    """The model's queue, in which the turn holds a place until it ended."""
     @_builtins.property
     def model(self) -> _resources_pb2.Model:
         """The model profile, whole, so that a worker asks nobody."""
@@ -97,6 +101,12 @@ class GenerationRequest(_message.Message):
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptMessage]:
         """The messages, for providers that take messages rather than one prompt."""
 
+    @_builtins.property
+    def opening(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The events before `first_seq`, serialized `soma.orchestrator.v1.TurnEvent`s from seq 0 on:
+        where the turn's log was lost, whoever claims the turn writes them again.
+        """
+
     def __init__(
         self,
         *,
@@ -111,10 +121,12 @@ class GenerationRequest(_message.Message):
         first_seq: _builtins.int = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         messages: _abc.Iterable[Global___PromptMessage] | None = ...,
+        opening: _abc.Iterable[_builtins.bytes] | None = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "model", b"model", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_tokens", b"budget_tokens", "expire_time", b"expire_time", "first_seq", b"first_seq", "id", b"id", "input_tokens", b"input_tokens", "messages", b"messages", "model", b"model", "prompt", b"prompt", "sampling", b"sampling", "session_id", b"session_id", "turn_id", b"turn_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_tokens", b"budget_tokens", "expire_time", b"expire_time", "first_seq", b"first_seq", "id", b"id", "input_tokens", b"input_tokens", "messages", b"messages", "model", b"model", "opening", b"opening", "prompt", b"prompt", "queue", b"queue", "sampling", b"sampling", "session_id", b"session_id", "turn_id", b"turn_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -210,6 +222,7 @@ class GenerationResponse(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     LAST_SEQ_FIELD_NUMBER: _builtins.int
+    DELTA_LENGTHS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Record id; consumers are idempotent by it."""
     turn_id: _builtins.str
@@ -232,6 +245,12 @@ class GenerationResponse(_message.Message):
     """Epoch of the writer."""
     last_seq: _builtins.int
     """Last `seq` of the log."""
+    @_builtins.property
+    def delta_lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Characters of each delta, in order: with the text they give every event of the stream
+        again, long after the log is gone.
+        """
+
     def __init__(
         self,
         *,
@@ -246,10 +265,11 @@ class GenerationResponse(_message.Message):
         message: _builtins.str = ...,
         epoch: _builtins.int = ...,
         last_seq: _builtins.int = ...,
+        delta_lengths: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "finish_reason", b"finish_reason", "id", b"id", "input_tokens", b"input_tokens", "last_seq", b"last_seq", "message", b"message", "output_tokens", b"output_tokens", "reason", b"reason", "state", b"state", "text", b"text", "turn_id", b"turn_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta_lengths", b"delta_lengths", "epoch", b"epoch", "finish_reason", b"finish_reason", "id", b"id", "input_tokens", b"input_tokens", "last_seq", b"last_seq", "message", b"message", "output_tokens", b"output_tokens", "reason", b"reason", "state", b"state", "text", b"text", "turn_id", b"turn_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
