@@ -26,11 +26,11 @@ INTERRUPTED = 130
 class LazyGroup(TyperGroup):
     """Loads a group's module when the group is named. Each module offers `app`, a `typer.Typer`."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer's own click, untyped
+    def list_commands(self, ctx: Any) -> list[str]:
         """Name what can be loaded."""
         return [name for name, module in GROUPS.items() if find_spec(module)]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - see list_commands
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Load one command."""
         module = GROUPS.get(cmd_name)
         if module is None or find_spec(module) is None:
@@ -56,7 +56,7 @@ def root() -> None:
 
 def main() -> int:
     """Run one command; give its exit code."""
-    from mesh.stack.errors import StackError  # noqa: PLC0415 - kept off the road of `--help`
+    from mesh.stack.errors import StackError
 
     try:
         app()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mesh.stack import client
-from mesh.stack.catalogue import SERVERS, WORKLOADS
+from mesh.stack.catalogue import BY_NAME, SERVERS, WORKLOADS
+from mesh.stack.environment import Environment
 from mesh.stack.errors import AlreadyAtWorkError, Code, StackError
 from mesh.stack.home import Home
 from mesh.stack.install import installed
 from mesh.stack.plan import plan_of
 from mesh.stack.settings import StackSettings
+from mesh.stack.workloads import STABLE
 
 Tell = Callable[[client.Message], None]
 EVERYTHING = (*SERVERS, *(one.name for one in WORKLOADS))
@@ -101,10 +102,19 @@ def disk_full(place: Path) -> StackError:
     )
 
 
-def read_client(home: Home) -> dict[str, str]:
-    """Give what `client.json` says; nothing where the first run was not made yet."""
-    try:
-        content = json.loads(home.client.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return {str(key): str(value) for key, value in content.items()}
+def first_run_environment(settings: StackSettings) -> dict[str, str]:
+    """Give the environment in which `mesh.stack.first_run` speaks to the edge and to identity."""
+    environment = Environment(settings)
+    identity = BY_NAME["identity"]
+    return environment.of_workload(
+        identity,
+        process="identity-bootstrap",
+        listen=settings.ports.of("identity"),
+        metrics=settings.ports.metrics("identity"),
+        version=STABLE,
+    )
+
+
+def after_first_run(settings: StackSettings) -> None:
+    """Let the supervisor make, in the background, what speeds up the next start."""
+    client.tell(settings.home, {"op": "make-archives"})

@@ -1,7 +1,8 @@
 """The two virtual environments, from hash-locked requirements: `venv` and `triton`.
 
-An environment is keyed by the digest of its lock and by its interpreter: the same ones cost
-nothing, others are synced. Standard library only (see `mesh.stack.errors`).
+An environment is keyed by the digest of its lock: the same one costs nothing, another is synced. An
+environment that was made for development stays one, and packages in an environment that this module
+did not make are never removed. Standard library only (see `mesh.stack.errors`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mesh.stack.install import marker, uv
 REQUIREMENTS = CHECKOUT / "requirements"
 OLDEST, NEWEST = (3, 11), (3, 13)
 SELF_CONTAINED = (3, 13)
+DEVELOPMENT = "development"
 ASK = (
     "import sys,sysconfig,pathlib as p;v=sysconfig.get_config_var;"
     "d,n=v('LIBDIR') or '',v('INSTSONAME') or '';m=v('MULTIARCH') or '';"
@@ -95,8 +97,8 @@ def ensure_platform(home: Home, *, development: bool = False) -> None:
             fix="install one, or put it on PATH",
             code=Code.PYTHON_TOO_OLD,
         )
-    locks = (everything, runtime) if development else (runtime,)
-    _ensure(home, home.venv, chosen, locks)
+    grown = development or DEVELOPMENT in marker.marks(home.venv)
+    _ensure(home, home.venv, chosen, (everything, runtime) if grown else (runtime,))
 
 
 def ensure_triton(home: Home) -> None:
@@ -135,15 +137,17 @@ def _ensure(home: Home, venv: Path, python: Interpreter, locks: tuple[Path, ...]
         if _satisfied(venv, locks):
             return
         program = uv.find(home)
+        ours = bool(marker.marks(venv))
         marker.unmark(venv)
         if not _works(venv):
+            ours = True
             shutil.rmtree(venv, ignore_errors=True)
             uv.run(program, "venv", "--python", python.path, str(venv))
         uv.run(
-            *(program, "pip", "sync", "--python", str(venv / "bin" / "python")),
-            *("--require-hashes", str(locks[0])),
+            *(program, "pip", *(("sync",) if ours else ("install", "--requirements"))),
+            *(str(locks[0]), "--require-hashes", "--python", str(venv / "bin" / "python")),
         )
-        marker.mark(venv, *map(_key, locks))
+        marker.mark(venv, *map(_key, locks), *((DEVELOPMENT,) if len(locks) > 1 else ()))
 
 
 def _works(venv: Path) -> bool:

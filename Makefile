@@ -1,0 +1,67 @@
+# What people and CI type. Every target finds or makes what it needs; nothing is installed outside
+# of $SOMA_HOME (default .soma). `make help` lists the targets.
+
+PYTHON ?= python3
+SOMA_HOME ?= $(CURDIR)/.soma
+SOMA_LIB ?= $(SOMA_HOME)/lib
+TESTS ?=
+SEED ?=
+export SOMA_HOME SOMA_LIB
+
+RUN := $(PYTHON) scripts/bootstrap.py
+DEV := $(PYTHON) scripts/bootstrap.py --dev
+SOMA := $(SOMA_LIB)/venv/bin/python -m mesh.cli
+
+.DEFAULT_GOAL := help
+.PHONY: help up down clean status doctor test check bench chaos chaos-long gen lint format types contracts docs
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+up: ## install what is missing, start everything, end with a real answer
+	@$(RUN) mesh.cli up
+
+down: ## stop everything; the data stays
+	@if [ -x "$(SOMA_LIB)/venv/bin/python" ]; then $(SOMA) down --quiet-if-stopped; fi
+
+clean: down ## stop everything and remove the data; what is installed stays
+	@$(PYTHON) scripts/clean.py
+
+status: ## show every process
+	@$(SOMA) status
+
+doctor: ## check the machine and the stack
+	@$(SOMA) doctor
+
+test: ## bring up a stack of its own and run every test (TESTS=tests/unit for some)
+	@$(DEV) scripts.test $(TESTS)
+
+check: ## what continuous integration runs
+	@$(DEV) scripts.check
+
+bench: ## measure, as ratios side by side, into bench.json
+	@$(DEV) tests.bench
+
+chaos: ## faults with a checker (SEED=7 repeats a run)
+	@$(DEV) tests.chaos $(if $(SEED),--seed $(SEED))
+
+chaos-long: ## the same for an hour
+	@$(DEV) tests.chaos --long $(if $(SEED),--seed $(SEED))
+
+gen: ## generate gen/ and docs/reference from the contracts
+	@$(DEV) scripts.check gen
+
+lint: ## format, lint and import rules, without changing anything
+	@$(DEV) scripts.check format lint imports
+
+format: ## rewrite the sources in the project's form
+	@$(DEV) scripts.check reformat
+
+types: ## check the types
+	@$(DEV) scripts.check types
+
+contracts: ## lint the contracts, look for breaking changes, see that gen/ is fresh
+	@$(DEV) scripts.check contracts
+
+docs: ## check the documents
+	@$(DEV) scripts.check docs

@@ -1,0 +1,81 @@
+"""What `scripts/bootstrap.py` does once Python is new enough: both environments, then the command.
+
+Standard library only (see `mesh.stack.errors`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
+
+from mesh.stack.errors import Code, StackError
+from mesh.stack.home import CHECKOUT, Home, write_atomically
+from mesh.stack.install import venvs
+
+WRAPPER = """#!/bin/sh
+# The soma command of the stack in {root}.
+SOMA_HOME="${{SOMA_HOME:-{root}}}" PYTHONPATH='{checkout}:{checkout}/gen/python' \\
+  exec '{python}' -m mesh.cli "$@"
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Install and become the command; a failure is one line and exit code 1."""
+    development = arguments[:1] == ["--dev"]
+    command = arguments[1:] if development else arguments
+    home = Home.from_environment(os.environ)
+    try:
+        _install(home, development=development)
+    except StackError as error:
+        print(f"soma: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("soma: interrupted", file=sys.stderr)
+        return 130
+    if not command:
+        return 0
+    os.environ["PYTHONPATH"] = f"{CHECKOUT}:{CHECKOUT / 'gen' / 'python'}"
+    become(home.python, "-m", *command)
+
+
+def become(program: Path, *arguments: str) -> NoReturn:
+    """Replace this process by a program."""
+    os.execv(program, [str(program), *arguments])  # noqa: S606 - the very purpose: no shell between
+
+
+def _install(home: Home, *, development: bool) -> None:
+    missing = not (home.python.exists() and (home.triton / "bin").exists())
+    if missing:
+        print(f"installing into {home.lib}: this happens once", file=sys.stderr, flush=True)
+    try:
+        home.lib.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(2) as workers:
+            made = [
+                workers.submit(venvs.ensure_platform, home, development=development),
+                workers.submit(venvs.ensure_triton, home),
+            ]
+            for one in made:
+                one.result()
+        _write_wrapper(home)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise StackError(
+            f"{error.filename or home.lib}: {error.strerror}",
+            fix="free 2.5 GB, or set SOMA_HOME to another disk"
+            if full
+            else "set SOMA_HOME to a folder of your own",
+            code=Code.DISK_FULL if full else Code.NOT_WRITABLE,
+        ) from error
+
+
+def _write_wrapper(home: Home) -> None:
+    path = home.root / "bin" / "soma"
+    content = WRAPPER.format(root=home.root, checkout=CHECKOUT, python=home.python)
+    if path.exists() and path.read_text(encoding="utf-8") == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content, mode=0o755)
