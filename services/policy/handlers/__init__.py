@@ -1,0 +1,1 @@
+"""The RPCs of the policy service: convert, ask the domain, convert back."""
