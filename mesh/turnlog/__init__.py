@@ -52,7 +52,7 @@ replicas): a claim touches the lease set and the log of a turn in one script.
 """
 
 from mesh.turnlog.admission import Admission, QueueFull
-from mesh.turnlog.errors import LogUnavailable, NotMine, TurnLogError
+from mesh.turnlog.errors import LogDamaged, LogLost, LogUnavailable, NotMine, TurnLogError
 from mesh.turnlog.keys import TurnKey
 from mesh.turnlog.leases import Claimed, Leases, Refusal, Renewal, Standing
 from mesh.turnlog.link import Link
@@ -67,6 +67,8 @@ __all__ = [
     "Frame",
     "Leases",
     "Link",
+    "LogDamaged",
+    "LogLost",
     "LogReader",
     "LogUnavailable",
     "LogWriter",

@@ -2,7 +2,8 @@
 
 TurnLogError
 ├── LogUnavailable   Redis does not answer, or the connection broke
-├── NotMine          another writer has the turn, or the log is gone: stop writing
+├── NotMine          another writer has the turn: stop writing
+├── LogLost          the log is gone; who holds the lease may claim again and write it anew
 └── LogDamaged       the log holds what no writer of this package wrote
 """
 
@@ -17,6 +18,10 @@ class LogUnavailable(TurnLogError):
 
 class NotMine(TurnLogError):
     """An entry was refused: the epoch is over."""
+
+
+class LogLost(TurnLogError):
+    """The log that was written to is not there any more."""
 
 
 class LogDamaged(TurnLogError):

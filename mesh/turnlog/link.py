@@ -9,6 +9,7 @@ from typing import Final
 
 import hiredis
 
+from mesh.runtime.waiting import until_up
 from mesh.turnlog.connection import Argument, Connection, Reply
 from mesh.turnlog.errors import LogDamaged, LogUnavailable
 
@@ -39,10 +40,14 @@ class Link:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator["Link"]:
-        """Connect; close at the end."""
+    async def open(cls, url: str, *, start_seconds: float = 60.0) -> AsyncIterator["Link"]:
+        """Connect, waiting for a server that is still starting; close at the end.
+
+        Raises:
+            mesh.runtime.errors.DependencyDown: no answer within `start_seconds`.
+        """
         link = cls(url)
-        await link.connection()
+        await until_up("redis", link.ping, retry_on=(LogUnavailable,), seconds=start_seconds)
         try:
             yield link
         finally:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import hiredis
 
-from mesh.turnlog.errors import LogUnavailable, NotMine
+from mesh.turnlog.errors import LogLost, LogUnavailable, NotMine
 from mesh.turnlog.keys import TurnKey
 from mesh.turnlog.leases import Claimed
 from mesh.turnlog.link import Link
@@ -41,7 +41,7 @@ class LogWriter:
         """Send an entry and return its seq; whether it was taken shows at `check` or `flush`.
 
         Raises:
-            NotMine, LogUnavailable: an earlier entry was not taken.
+            NotMine, LogLost, LogUnavailable: an earlier entry was not taken.
         """
         self.check()
         seq = self.next_seq
@@ -59,7 +59,8 @@ class LogWriter:
         """Look at the answers that have come.
 
         Raises:
-            NotMine: an entry was refused, or the log is gone.
+            NotMine: an entry was refused.
+            LogLost: the log is gone.
             LogUnavailable: the connection was lost.
         """
         while self._under_way and self._under_way[0].done():
@@ -98,4 +99,4 @@ class LogWriter:
                 raise NotMine(str(error)) from error
             raise Link.explain(error) from error
         if reply is None:
-            raise NotMine("the log is gone")
+            raise LogLost("the log is gone")

@@ -27,11 +27,10 @@ from mesh.turnlog import (
     Leases,
     Link,
     LogReader,
-    LogUnavailable,
     LogWriter,
-    NotMine,
     Refusal,
     TurnKey,
+    TurnLogError,
 )
 from tests.support.redis_server import RedisServer
 
@@ -55,13 +54,13 @@ class Copier:
         self.done += length
         try:
             self.writer.append(Frame(piece.encode(), tokens=self.done))
-        except (NotMine, LogUnavailable):
+        except TurnLogError:
             self.alive = False
 
     async def settle(self) -> None:
         try:
             await self.writer.flush()
-        except (NotMine, LogUnavailable):
+        except TurnLogError:
             self.alive = False
 
 
