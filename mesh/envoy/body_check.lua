@@ -136,7 +136,7 @@ function envoy_on_request(handle)
   local length = body:length()
   if length == 0 then return end
   local text = body:getBytes(0, length)
-  local message = handle:filterContext()["message"]
+  local message = handle:filterContext():get("message")
   local at = blank(text, 1)
   refused = nil
   if byte(text, at) ~= OPEN then

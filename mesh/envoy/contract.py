@@ -88,7 +88,7 @@ class Contract:
 
     Attributes:
         methods: in the order of the descriptor set.
-        descriptors: the serialized `FileDescriptorSet`.
+        descriptors: the `FileDescriptorSet`, with a binding at its gRPC path for each method.
         shapes: for each message that a JSON body can hold: JSON or proto field name -> shape (see
             `mesh/envoy/body_check.py`).
     """
@@ -125,11 +125,27 @@ def read_contract(descriptors: bytes) -> Contract:
         for service in file.service
     ]
     methods = tuple(method for service in services for method in _exposed(service))
+    _map_paths(files, {method.path for method in methods})
     shapes: dict[str, dict[str, str]] = {}
     for method in methods:
         if not method.takes_raw_body:
             _add_shapes(pool.FindMessageTypeByName(method.request), shapes)
-    return Contract(methods=methods, descriptors=descriptors, shapes=shapes)
+    return Contract(methods=methods, descriptors=files.SerializeToString(deterministic=True), shapes=shapes)
+
+
+def _map_paths(files: descriptor_pb2.FileDescriptorSet, exposed: set[str]) -> None:
+    """Make every exposed method callable by JSON at its gRPC path, too. (The transcoder's own
+    `auto_mapping` does that only for methods without a binding.)
+    """
+    for file in files.file:
+        for service in file.service:
+            for method in service.method:
+                path = f"/{file.package}.{service.name}/{method.name}"
+                if path not in exposed:
+                    continue
+                rule = method.options.Extensions[annotations_pb2.http]
+                target = rule.additional_bindings.add() if rule.WhichOneof("pattern") else rule
+                target.post, target.body = path, "*"
 
 
 def _exposed(service: ServiceDescriptor) -> Iterator[Method]:

@@ -52,7 +52,7 @@ def _jwt_filter(snapshot: Snapshot) -> Resource:
     """Verify tokens with the keys that identity serves through the edge itself.
 
     Every path needs a token unless its route says otherwise. The keys are fetched in the background
-    and again every minute; the listener does not wait for them.
+    and again every ten seconds; the listener does not wait for them.
     """
     provider = {
         "issuer": ISSUER,
@@ -70,7 +70,7 @@ def _jwt_filter(snapshot: Snapshot) -> Resource:
                 "cluster": LOOPBACK,
                 "timeout": "2s",
             },
-            "cache_duration": "60s",
+            "cache_duration": "10s",
             "async_fetch": {"fast_listener": True, "failed_refetch_duration": "1s"},
         },
     }
@@ -109,12 +109,13 @@ def _body_size_filter() -> Resource:
 
 
 def _transcoder(contract: Contract) -> Resource:
+    """JSON to gRPC and back; the route of the JSON path stays, with its scripts, to the end."""
     return extension(
         "envoy.filters.http.grpc_json_transcoder",
         f"{HTTP_FILTERS}.grpc_json_transcoder.v3.GrpcJsonTranscoder",
         proto_descriptor_bin=b64encode(contract.descriptors).decode(),
         services=list(contract.services),
-        auto_mapping=True,
+        match_incoming_request_route=True,
         convert_grpc_status=True,
         print_options={
             "preserve_proto_field_names": True,

@@ -123,19 +123,24 @@ def _strip_internal_headers() -> Resource:
 
 def _tracing(snapshot: Snapshot) -> Resource:
     """Every call has a `traceparent`, made here or taken from the client; spans leave only where
-    there is a collector.
+    there is a collector. What is sampled is decided here, whatever a client asks for.
     """
     edge = snapshot.edge
     exporter = {"envoy_grpc": {"cluster_name": COLLECTOR}, "timeout": "0.25s"}
     sampled = edge.trace_percent if edge.collector is not None else 0.0
+    sampler = extension(
+        "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based",
+        "envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig",
+        sampling_percentage={"numerator": round(sampled * 10_000), "denominator": "MILLION"},
+    )
     return {
-        "random_sampling": {"value": sampled},
-        "overall_sampling": {"value": 100.0},
+        "random_sampling": {"value": 100.0},
         "provider": extension(
             "envoy.tracers.opentelemetry",
             "envoy.config.trace.v3.OpenTelemetryConfig",
             service_name="edge",
             grpc_service=exporter,
+            sampler=sampler,
         ),
     }
 
@@ -148,7 +153,7 @@ def _access_log(snapshot: Snapshot) -> Resource:
         "request_id": "%REQ(X-REQUEST-ID)%",
         "trace_id": "%TRACE_ID%",
         "verb": "%REQ(:METHOD)%",
-        "path": "%PATH(NQ:ORIG):256%",
+        "path": "%PATH(NQ:ORIG_OR_PATH):256%",
         "method": "%ROUTE_NAME%",
         "protocol": "%PROTOCOL%",
         "status": "%RESPONSE_CODE%",

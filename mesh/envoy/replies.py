@@ -61,7 +61,7 @@ REFUSALS: tuple[Refusal, ...] = (
         words="the token expired",
     ),
     Refusal(
-        when=f"{_details('Jwks')} && !{_details('verification')} && response.code == 401",
+        when=_details("Jwks_remote_fetch"),
         reason="DEPENDENCY_UNAVAILABLE",
         code=code_pb2.UNAVAILABLE,
         status=503,

@@ -43,6 +43,8 @@ _IS_GRPC: Resource = {
 }
 _BODY_BYTES = 1024 * 1024
 _CHAT_BYTES = 4 * 1024 * 1024
+# What the API promises to answer with 201; everything else is 200.
+_CREATING_PATHS = ("/v1/sessions",)
 _LARGE_REQUESTS = {"soma.memory.v1.IngestDocumentRequest": MAX_BODY_BYTES}
 
 
@@ -107,7 +109,7 @@ def _with_json(snapshot: Snapshot, method: Method, match: Resource) -> Resource:
     if method.takes_raw_body or method.service == "soma.gateway.v1.OpenAI":
         scripts = shape_errors()
     elif has_body:
-        scripts = check_body(method.request)
+        scripts = check_body(method.request, creates=match.get("path") in _CREATING_PATHS)
     limit = _CHAT_BYTES if method.takes_raw_body else _LARGE_REQUESTS.get(method.request, _BODY_BYTES)
     return {
         "name": method.path,
@@ -238,8 +240,7 @@ def _rate_limits(method: Method) -> list[Resource]:
             "metadata_key": {"key": JWT_FILTER, "path": [{"key": CLAIMS}, {"key": "tenant"}]},
         }
     }
-    generic = {"generic_key": {"descriptor_key": "method", "descriptor_value": method.path}}
-    return [{"actions": [tenant]}, {"actions": [tenant, generic]}]
+    return [{"actions": [tenant]}]
 
 
 def _access(method: Method) -> Resource:

@@ -1,8 +1,8 @@
-"""The two Lua scripts of the edge. Routes choose which one runs; gRPC routes choose none.
+"""The Lua scripts of the edge. Routes choose which one runs; gRPC routes choose none.
 
 `body_check` refuses JSON fields that the contract does not know (the transcoder drops them without
-a word) and values of a wrong kind, naming the field. `openai_errors` gives failures on OpenAI's
-paths OpenAI's shape.
+a word) and values of a wrong kind, naming the field. `created` makes a success a 201,
+which gRPC has no word for. `openai_errors` gives failures on OpenAI's paths OpenAI's shape.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SCRIPTS_FILTER = "soma.scripts"
 BODY_CHECK = "body_check"
+BODY_CHECK_CREATED = "body_check_created"
 OPENAI_ERRORS = "openai_errors"
 
 _PER_ROUTE = f"{HTTP_FILTERS}.lua.v3.LuaPerRoute"
@@ -29,16 +30,18 @@ def scripts_filter(contract: Contract) -> Resource:
         f"{HTTP_FILTERS}.lua.v3.Lua",
         source_codes={
             BODY_CHECK: {"inline_string": body_check_source(contract)},
+            BODY_CHECK_CREATED: {
+                "inline_string": body_check_source(contract) + _read("created")
+            },
             OPENAI_ERRORS: {"inline_string": _read(OPENAI_ERRORS)},
         },
     )
 
 
-def check_body(message: str) -> Resource:
-    """Check JSON bodies of this route against a message."""
-    return {
-        SCRIPTS_FILTER: typed(_PER_ROUTE, name=BODY_CHECK, filter_context={"message": message})
-    }
+def check_body(message: str, *, creates: bool) -> Resource:
+    """Check JSON bodies of this route against a message; a success that creates is a 201."""
+    script = BODY_CHECK_CREATED if creates else BODY_CHECK
+    return {SCRIPTS_FILTER: typed(_PER_ROUTE, name=script, filter_context={"message": message})}
 
 
 def shape_errors() -> Resource:

@@ -44,6 +44,7 @@ _EXTENSIONS: Final = (
     "extensions.http.early_header_mutation.header_mutation.v3",
     "extensions.request_id.uuid.v3",
     "extensions.retry.host.previous_hosts.v3",
+    "extensions.tracers.opentelemetry.samplers.v3",
     "extensions.upstreams.http.v3",
     "type.matcher.v3",
 )
