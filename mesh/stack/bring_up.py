@@ -13,7 +13,7 @@ from mesh.stack import client
 from mesh.stack.catalogue import BY_NAME, SERVERS, WORKLOADS
 from mesh.stack.environment import Environment
 from mesh.stack.errors import AlreadyAtWorkError, Code, StackError
-from mesh.stack.home import Home
+from mesh.stack.home import CHECKOUT, Home, write_atomically
 from mesh.stack.install import installed
 from mesh.stack.plan import plan_of
 from mesh.stack.settings import StackSettings
@@ -21,6 +21,10 @@ from mesh.stack.workloads import STABLE
 
 Tell = Callable[[client.Message], None]
 EVERYTHING = (*SERVERS, *(one.name for one in WORKLOADS))
+COMMAND = """#!/bin/sh
+# The soma command of the stack in {root}.
+SOMA_HOME='{root}' PYTHONPATH='{checkout}:{checkout}/gen/python' exec '{python}' -m mesh.cli "$@"
+"""
 
 
 def bring_up(settings: StackSettings, names: tuple[str, ...], tell: Tell) -> None:
@@ -35,6 +39,7 @@ def bring_up(settings: StackSettings, names: tuple[str, ...], tell: Tell) -> Non
         with held(home):
             installed.ensure(settings, plan_of(settings).processes_for(names), tell)
             settings.remember()
+            write_command(home)
             if not client.is_running(home):
                 client.start_supervisor(home, os.environ)
             for message in client.ask(home, {"op": "up", "processes": list(names)}):
@@ -49,6 +54,16 @@ def bring_down(home: Home, names: tuple[str, ...], tell: Tell) -> None:
     """
     for message in client.ask(home, {"op": "stop", "processes": list(names)}):
         tell(message)
+
+
+def write_command(home: Home) -> None:
+    """Write `bin/soma`, the command that is bound to this home."""
+    path = home.root / "bin" / "soma"
+    content = COMMAND.format(root=home.root, checkout=CHECKOUT, python=home.python)
+    if path.exists() and path.read_text(encoding="utf-8") == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content, mode=0o755)
 
 
 @contextmanager

@@ -13,14 +13,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from mesh.stack.errors import Code, StackError
-from mesh.stack.home import CHECKOUT, Home, write_atomically
+from mesh.stack.home import CHECKOUT, Home
 from mesh.stack.install import venvs
-
-WRAPPER = """#!/bin/sh
-# The soma command of the stack in {root}.
-SOMA_HOME="${{SOMA_HOME:-{root}}}" PYTHONPATH='{checkout}:{checkout}/gen/python' \\
-  exec '{python}' -m mesh.cli "$@"
-"""
 
 
 def main(arguments: list[str]) -> int:
@@ -60,7 +54,6 @@ def _install(home: Home, *, development: bool) -> None:
             ]
             for one in made:
                 one.result()
-        _write_wrapper(home)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise StackError(
@@ -70,12 +63,3 @@ def _install(home: Home, *, development: bool) -> None:
             else "set SOMA_HOME to a folder of your own",
             code=Code.DISK_FULL if full else Code.NOT_WRITABLE,
         ) from error
-
-
-def _write_wrapper(home: Home) -> None:
-    path = home.root / "bin" / "soma"
-    content = WRAPPER.format(root=home.root, checkout=CHECKOUT, python=home.python)
-    if path.exists() and path.read_text(encoding="utf-8") == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content, mode=0o755)
