@@ -1,0 +1,1 @@
+"""What memory decides, as pure functions: values in, values out."""

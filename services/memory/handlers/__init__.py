@@ -1,0 +1,1 @@
+"""The services of memory: convert, call one operation, convert back."""

@@ -1,0 +1,265 @@
+"""Documents: ingest, get, list, delete.
+
+A version is staged (its rows are written, unseen), indexed batch by batch, and put in force. The
+indexing is the process's, not the call's: a caller that goes away does not stop it, and after a
+crash the sweeper goes on with it from the rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from mesh.runtime.clock import Clock
+from mesh.runtime.context import acting_for, current
+from mesh.runtime.ids import new_id
+from services.memory import events
+from services.memory.domain import pages, texts
+from services.memory.domain.resources import Document, Passage
+from services.memory.domain.words import WordEncoder
+from services.memory.errors import bad_page_token, document_not_found, too_many_documents
+from services.memory.messages import document_message
+from services.memory.ports import Embedder
+from services.memory.publishing import Publisher
+from services.memory.reading.document import Reading
+from services.memory.reading.reader import Reader
+from services.memory.store.documents import DocumentStore, Indexable, Standing, Version
+from services.memory.store.requests import Request
+from services.memory.store.tenancy import tenant
+from services.memory.store.vectors import Point, Space, VectorStore
+
+BATCH: Final = 32  # texts in one request to the model
+EMBED_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A document as it was given."""
+
+    title: str
+    source: str
+    media_type: str
+    content: bytes
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A page of a list."""
+
+    documents: list[Document]
+    next_token: str
+
+
+class Ingestion:
+    """Documents of the tenant of the call in progress."""
+
+    def __init__(
+        self,
+        *,
+        store: DocumentStore,
+        vectors: VectorStore,
+        embedder: Embedder,
+        words: WordEncoder,
+        reader: Reader,
+        publisher: Publisher,
+        clock: Clock,
+        most: int,
+    ) -> None:
+        """Take what it works with; `most` bounds the versions that are indexed at once."""
+        self._store = store
+        self._vectors = vectors
+        self._embedder = embedder
+        self._words = words
+        self._reader = reader
+        self._publisher = publisher
+        self._clock = clock
+        self._most = most
+        self._turn = asyncio.Lock()
+        self._running: dict[str, asyncio.Task[Document]] = {}
+
+    async def ingest(self, given: Given, *, request: Request) -> Document:
+        """Ingest a document; it can be retrieved when this returns.
+
+        Raises:
+            InvalidArgument: the document cannot be read.
+            AlreadyExists: the request id stands for another request.
+            ResourceExhausted: too many documents are being ingested.
+            NotFound: what the request made was deleted or replaced since.
+        """
+        made = await self._store.made_by(request)
+        if made is None:
+            if len(self._running) >= self._most:
+                raise too_many_documents(self._most)
+            reading = await self._reader.read(given.content, given.media_type)
+            version = self._version(given, reading)
+            made = await self._store.stage(version, request=request)
+        return await asyncio.shield(self._task(made))
+
+    async def finish(self, ingestion_id: str) -> None:
+        """Go on with a version that a crash left unfinished, unless this process is at it."""
+        if ingestion_id not in self._running:
+            await asyncio.shield(self._task(ingestion_id))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop indexing; the rows say where to go on."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def get(self, document_id: str) -> Document:
+        """Give a document.
+
+        Raises:
+            NotFound: there is none.
+        """
+        document = await self._store.get(document_id)
+        if document is None:
+            raise document_not_found(document_id)
+        return document
+
+    async def page(self, *, size: int, token: str) -> Page:
+        """Give a page of documents, newest first.
+
+        Raises:
+            InvalidArgument: the token is not one of ours.
+        """
+        try:
+            before = pages.before(token, "doc")
+        except ValueError as error:
+            raise bad_page_token() from error
+        size = size or pages.DEFAULT_SIZE
+        found = await self._store.page(before=before, size=size + 1)
+        more = pages.after(found[size - 1].id) if len(found) > size else ""
+        return Page(documents=found[:size], next_token=more)
+
+    async def delete(self, document_id: str) -> None:
+        """Delete a document with its passages.
+
+        Raises:
+            NotFound: there is none.
+        """
+        now = self._clock.now()
+        record = events.audit(
+            tenant=tenant(),
+            action="documents.delete",
+            resource=document_id,
+            who=events.actor(),
+            request_id=current().request_id,
+            now=now,
+            details={},
+        )
+        gone = events.deleted(tenant(), now, document_id)
+        told = await self._store.delete(document_id, events=[gone, record])
+        if told is None:
+            raise document_not_found(document_id)
+        self._publisher.offer(told)
+
+    def _version(self, given: Given, reading: Reading) -> Version:
+        digest = hashlib.sha256(given.content).hexdigest()
+        title = texts.title_of(given.title, reading.title, given.source)
+        document_id = new_id("doc")
+        return Version(
+            id=new_id("ing"),
+            document=Document(
+                id=document_id,
+                title=title,
+                source=given.source,
+                media_type=given.media_type,
+                digest=digest,
+                passage_count=len(reading.passages),
+                labels=dict(given.labels),
+                created_at=self._clock.now(),
+            ),
+            key=texts.document_key(given.source, digest),
+            actor=events.actor(),
+            passages=tuple(_passages(given, document_id, title, reading)),
+        )
+
+    def _task(self, ingestion_id: str) -> asyncio.Task[Document]:
+        """Give the task that finishes a version: the one that runs, or a new one."""
+        running = self._running.get(ingestion_id)
+        if running is not None:
+            return running
+        call = current()
+        with acting_for(tenant=call.tenant, request_id=call.request_id) as own:
+            own.deadline = None  # the work outlives the call
+            task = asyncio.get_running_loop().create_task(
+                self._finish(ingestion_id), name=f"index {ingestion_id}"
+            )
+        self._running[ingestion_id] = task
+        task.add_done_callback(lambda _: self._running.pop(ingestion_id, None))
+        return task
+
+    async def _finish(self, ingestion_id: str) -> Document:
+        standing = await self._store.standing(ingestion_id)
+        if standing is None:
+            raise document_not_found("of this request")
+        if standing.present:
+            return standing.document
+        async with self._turn:  # one version at a time: queries come between its batches
+            while batch := await self._store.unindexed(ingestion_id, limit=BATCH):
+                await self._index(batch)
+        told = await self._store.present(standing, events=lambda: self._told(standing))
+        self._publisher.offer(told)
+        return standing.document
+
+    async def _index(self, batch: Sequence[Indexable]) -> None:
+        passages = [one.passage for one in batch]
+        written = [texts.of_passage(one.title, one.headings, one.text) for one in passages]
+        meanings = await self._embedder.embed(written, timeout_seconds=EMBED_SECONDS)
+        points = [
+            Point(
+                id=one.passage.id,
+                meaning=meaning,
+                words=self._words.text(text),
+                labels=texts.label_terms(one.labels),
+                document=one.passage.document_id,
+            )
+            for one, text, meaning in zip(batch, written, meanings, strict=True)
+        ]
+        await self._vectors.put(Space.PASSAGES, points)
+        await self._store.mark_indexed([one.id for one in passages])
+
+    def _told(self, standing: Standing) -> Sequence[events.Event]:
+        document, now = standing.document, self._clock.now()
+        return [
+            events.ingested(tenant(), now, document_message(document)),
+            events.audit(
+                tenant=tenant(),
+                action="documents.ingest",
+                resource=document.id,
+                who=standing.actor,
+                request_id=standing.request_id,
+                now=now,
+                details={
+                    "digest": document.digest,
+                    "media_type": document.media_type,
+                    "passages": str(document.passage_count),
+                },
+            ),
+        ]
+
+
+def _passages(given: Given, document_id: str, title: str, reading: Reading) -> list[Passage]:
+    return [
+        Passage(
+            id=new_id("psg"),
+            document_id=document_id,
+            title=title,
+            source=given.source,
+            headings=one.headings,
+            text=one.text,
+            start=one.start,
+            end=one.end,
+            page=one.page,
+        )
+        for one in reading.passages
+    ]

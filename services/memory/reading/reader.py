@@ -1,0 +1,147 @@
+"""Owns the child process that reads documents: one document at a time, within a time.
+
+The child starts with the first document, is kept warm for the next one, and ends when it has been
+idle for a while, has read a PDF, or has failed. A document that kills it or takes too long is
+refused; the next one gets a new child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from services.memory.errors import document_unreadable, too_many_documents
+from services.memory.reading.blocks import Bounds
+from services.memory.reading.document import PDF, Reading
+from services.memory.reading.passages import Cut
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+LONGEST_ANSWER: Final = 64 << 20  # bytes of one line
+IDLE_SECONDS: Final = 30.0
+# Of processor time in a child's life; it reads many small documents or one large one.
+CPU_FACTOR: Final = 20
+
+
+class Reader:
+    """Reads documents in a child process."""
+
+    def __init__(self, *, bounds: Bounds, seconds: float, waiting: int) -> None:
+        """Take bounds of a document, of the time for one, and of how many may wait."""
+        self._bounds = bounds
+        self._seconds = seconds
+        self._waiting = waiting
+        self._queued = 0
+        self._turn = asyncio.Lock()
+        self._child: asyncio.subprocess.Process | None = None
+        self._idle: asyncio.TimerHandle | None = None
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, *, bounds: Bounds, seconds: float, waiting: int) -> AsyncIterator[Reader]:
+        """Give a reader; its child ends with the block."""
+        reader = cls(bounds=bounds, seconds=seconds, waiting=waiting)
+        try:
+            yield reader
+        finally:
+            await reader._end()
+
+    async def read(self, content: bytes, media_type: str) -> Reading:
+        """Read a document.
+
+        Raises:
+            ResourceExhausted: too many documents wait already.
+            InvalidArgument: the document cannot be read within its bounds.
+        """
+        if self._queued >= self._waiting:
+            raise too_many_documents(self._waiting)
+        self._queued += 1
+        try:
+            async with self._turn:
+                return await self._read(content, media_type)
+        finally:
+            self._queued -= 1
+
+    async def _read(self, content: bytes, media_type: str) -> Reading:
+        if self._idle is not None:
+            self._idle.cancel()
+        clean = False
+        try:
+            async with asyncio.timeout(self._seconds):
+                found = await self._ask(content, media_type)
+            clean = media_type != PDF
+        except TimeoutError:
+            raise document_unreadable(f"reading it took longer than {self._seconds:g} s") from None
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+            raise document_unreadable("reading it took more than its bounds allow") from None
+        finally:
+            if clean:
+                self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._kill)
+            else:
+                await self._end()
+        if "error" in found:
+            raise document_unreadable(str(found["error"]))
+        return Reading(title=found["title"], passages=tuple(_cut(one) for one in found["passages"]))
+
+    async def _ask(self, content: bytes, media_type: str) -> dict[str, Any]:
+        child = await self._running()
+        if child.stdin is None or child.stdout is None:
+            raise OSError("the reader has no pipes")
+        request = {"media_type": media_type, "size": len(content), "bounds": asdict(self._bounds)}
+        child.stdin.write(json.dumps(request).encode() + b"\n" + content)
+        await child.stdin.drain()
+        line = await child.stdout.readuntil(b"\n")
+        # Decoding megabytes of passages would hold the loop.
+        found: dict[str, Any] = await asyncio.to_thread(json.loads, line)
+        return found
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        if self._child is not None and self._child.returncode is None:
+            return self._child
+        self._child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "services.memory.reading.child"),
+            str(max(1, int(self._seconds * CPU_FACTOR))),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            limit=LONGEST_ANSWER,
+            cwd=ROOT,
+            env=_environment(),
+        )
+        return self._child
+
+    def _kill(self) -> None:
+        if self._child is not None and self._child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._child.kill()
+
+    async def _end(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._kill()
+        if self._child is not None:
+            await self._child.wait()
+            self._child = None
+
+
+def _environment() -> dict[str, str]:
+    """Give the child the import roots and nothing else: no secret, no address."""
+    given = {"PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT)), "PYTHONUTF8": "1"}
+    measured = os.environ.get("COVERAGE_PROCESS_START")
+    return given | ({"COVERAGE_PROCESS_START": measured} if measured else {})
+
+
+def _cut(content: dict[str, Any]) -> Cut:
+    return Cut(
+        text=content["text"],
+        headings=tuple(content["headings"]),
+        start=content["start"],
+        end=content["end"],
+        page=content["page"],
+    )
