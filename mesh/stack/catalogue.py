@@ -77,7 +77,7 @@ WORKLOADS: tuple[Workload, ...] = (
     _service("identity", "migrations", "redis"),
     _service("policy", "migrations"),
     _service("orchestrator", "migrations", "redis", "topics", keys=TURN_LOG),
-    _service("memory", "migrations", "vectors", "triton"),
+    _service("memory", "migrations", "vectors", "triton", "topics"),
     _service("slm", "migrations", "triton"),
     _service("gateway", "redis", schema=False),
     _service("audit", "migrations"),
