@@ -1,0 +1,1 @@
+"""The rules of identity: values in, values out; stores, clocks and cryptography are ports."""

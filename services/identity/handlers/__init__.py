@@ -1,0 +1,1 @@
+"""The gRPC services of identity, one file each: convert, call one operation, convert back."""
