@@ -51,6 +51,7 @@ class Consumer(Generic[Event]):
         max_in_flight: int = 32,
         attempts: int = 5,
         session_seconds: float = 3.0,
+        ordered: bool = True,
     ) -> None:
         """Prepare the consumer.
 
@@ -63,6 +64,8 @@ class Consumer(Generic[Event]):
             max_in_flight: records worked on at once.
             attempts: failures after which a record is given up.
             session_seconds: silence after which the broker gives a member's partitions away.
+            ordered: records of one key one after the other; if not, they are begun in their order and
+                worked on at once, for a handler that gathers them.
 
         Raises:
             ConfigurationError: an unknown topic, another message, or a foreign group.
@@ -82,6 +85,7 @@ class Consumer(Generic[Event]):
         self._attempts = Attempts(limit=attempts)
         self._session_ms = int(session_seconds * 1000)
         self._max_in_flight = max_in_flight
+        self._ordered = ordered
         self._offsets = Offsets()
         self._lanes: dict[tuple[TopicPartition, bytes], asyncio.Task[None]] = {}
         self._room = asyncio.Event()
@@ -165,7 +169,7 @@ class Consumer(Generic[Event]):
         if not self._offsets.begin(partition, record.offset):
             return  # revoked, or delivered a second time while the first is at work
         self._held += 1
-        lane = (partition, record.key or b"")
+        lane = (partition, (record.key or b"") if self._ordered else b"%d" % record.offset)
         before = self._lanes.get(lane)
         task = asyncio.ensure_future(self._work(bus, partition, record, before))
         self._lanes[lane] = task

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from soma.orchestrator.v1 import resources_pb2 as soma_dot_orchestrator_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!soma/orchestrator/v1/events.proto\x12\x14soma.orchestrator.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$soma/orchestrator/v1/resources.proto\"\xaf\x01\n\tTurnEnded\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x18\n\x07subject\x18\x03 \x01(\tR\x07subject\x12.\n\x04turn\x18\x04 \x01(\x0b\x32\x1a.soma.orchestrator.v1.TurnR\x04turn\x12\x18\n\x07persona\x18\x05 \x01(\tR\x07personab\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!soma/orchestrator/v1/events.proto\x12\x14soma.orchestrator.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$soma/orchestrator/v1/resources.proto\"\xcb\x01\n\tTurnEnded\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x18\n\x07subject\x18\x03 \x01(\tR\x07subject\x12.\n\x04turn\x18\x04 \x01(\x0b\x32\x1a.soma.orchestrator.v1.TurnR\x04turn\x12\x18\n\x07persona\x18\x05 \x01(\tR\x07persona\x12\x1a\n\x08remember\x18\x06 \x01(\x08R\x08rememberb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soma.orchestrator.v1.events
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TURNENDED']._serialized_start=131
-  _globals['_TURNENDED']._serialized_end=306
+  _globals['_TURNENDED']._serialized_end=334
 # @@protoc_insertion_point(module_scope)

@@ -29,12 +29,15 @@ class TurnEnded(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     TURN_FIELD_NUMBER: _builtins.int
     PERSONA_FIELD_NUMBER: _builtins.int
+    REMEMBER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Record id; consumers are idempotent by it."""
     subject: _builtins.str
     """Who asked."""
     persona: _builtins.str
     """The persona that answered."""
+    remember: _builtins.bool
+    """Whether memory keeps the turn: the persona recalls and the turn was completed."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
@@ -51,10 +54,11 @@ class TurnEnded(_message.Message):
         subject: _builtins.str = ...,
         turn: _resources_pb2.Turn | None = ...,
         persona: _builtins.str = ...,
+        remember: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time", "turn", b"turn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "persona", b"persona", "subject", b"subject", "time", b"time", "turn", b"turn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "persona", b"persona", "remember", b"remember", "subject", b"subject", "time", b"time", "turn", b"turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,7 @@
+"""Starts the audit service."""
+
+from mesh.runtime.process import run
+from services.audit.wiring import build
+
+if __name__ == "__main__":
+    run(build)

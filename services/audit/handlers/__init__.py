@@ -1,0 +1,1 @@
+"""The RPCs of the audit service: convert, ask the domain, convert back."""
