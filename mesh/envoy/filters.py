@@ -14,7 +14,7 @@ from mesh.envoy.access import (
 )
 from mesh.envoy.clusters import LOOPBACK, RATE_LIMITER
 from mesh.envoy.scripts import scripts_filter
-from mesh.envoy.typed import HTTP_FILTERS, Resource, extension
+from mesh.envoy.typed import HTTP_FILTERS, Resource, extension, typed
 
 if TYPE_CHECKING:
     from mesh.envoy.contract import Contract
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ISSUER = AUDIENCE = "soma"
 RATE_LIMIT_DOMAIN = "edge"
+BODY_FILTER = "envoy.filters.http.buffer"
 MAX_BODY_BYTES = 24 * 1024 * 1024
 _JWKS_PATH = "/.well-known/jwks.json"
 
@@ -29,10 +30,11 @@ _JWKS_PATH = "/.well-known/jwks.json"
 def http_filters(snapshot: Snapshot) -> list[Resource]:
     """Give the filter chain.
 
-    Whoever calls is settled first (jwt, revocations, scopes), then how often (ratelimit), then how
-    much and in what shape (size, scripts, transcoder): the cheap refusals come before the dear ones.
-    All of them look at the route of the path that the client sent; the transcoder, which changes it,
-    is last.
+    Who calls is settled first (jwt, revocations, scopes), then how much (buffer), how often
+    (ratelimit), and in what shape (scripts, transcoder). The buffer stands before the first filter
+    that waits for somebody: a body that outgrows the stream's buffer meanwhile would be read no
+    further, and never be refused either. All of them look at the route of the path that the client
+    sent; the transcoder, which changes it, is last.
     """
     return [
         extension("envoy.filters.http.cors", f"{HTTP_FILTERS}.cors.v3.Cors"),
@@ -40,8 +42,8 @@ def http_filters(snapshot: Snapshot) -> list[Resource]:
         _jwt_filter(snapshot),
         revocations_filter(),
         scopes_filter(),
+        _body_filter(),
         _rate_limit_filter(),
-        _body_size_filter(),
         scripts_filter(snapshot.contract),
         _transcoder(snapshot.contract),
         extension("envoy.filters.http.router", f"{HTTP_FILTERS}.router.v3.Router"),
@@ -100,12 +102,21 @@ def _rate_limit_filter() -> Resource:
     )
 
 
-def _body_size_filter() -> Resource:
-    return extension(
-        "envoy.filters.http.body_size_limit",
-        f"{HTTP_FILTERS}.body_size_limit.v3.BodySizeLimit",
-        max_request_bytes=MAX_BODY_BYTES,
+def _body_filter() -> Resource:
+    """Gather whole bodies, up to the limit of the route; off where the route has none (gRPC, whose
+    streams it would stop). The scripts rely on it: on their own they wait for ever for the end of a
+    body that is larger than Envoy's buffer.
+    """
+    gather = extension(
+        BODY_FILTER, f"{HTTP_FILTERS}.buffer.v3.Buffer", max_request_bytes=MAX_BODY_BYTES
     )
+    return {**gather, "disabled": True}
+
+
+def body_limit(limit: int) -> Resource:
+    """Refuse larger bodies on this route with 413."""
+    per_route = typed(f"{HTTP_FILTERS}.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": limit})
+    return {BODY_FILTER: per_route}
 
 
 def _transcoder(contract: Contract) -> Resource:

@@ -17,5 +17,6 @@ function envoy_on_response(handle)
   local shaped = '{"error":{"message":"' .. message .. '","type":"' .. (TYPES[status] or "server_error")
     .. '","param":null,"code":"' .. string.lower(reason) .. '"}}'
   body:setBytes(shaped)
-  headers:replace("content-length", tostring(#shaped))
+  -- Waiting for the body ended the life of `headers`.
+  handle:headers():replace("content-length", tostring(#shaped))
 end

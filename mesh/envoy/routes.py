@@ -18,7 +18,7 @@ from mesh.envoy.access import (
     scope_policy,
 )
 from mesh.envoy.clusters import REFLECTION, cluster_name
-from mesh.envoy.filters import MAX_BODY_BYTES
+from mesh.envoy.filters import MAX_BODY_BYTES, body_limit
 from mesh.envoy.scripts import check_body, shape_errors
 from mesh.envoy.snapshot import CANARY, STABLE, Snapshot
 from mesh.envoy.typed import HTTP_FILTERS, Resource, typed
@@ -115,8 +115,7 @@ def _with_json(snapshot: Snapshot, method: Method, match: Resource) -> Resource:
         "name": method.path,
         "match": match,
         "route": {**_target(snapshot, method), "rate_limits": _rate_limits(method)},
-        "request_body_buffer_limit": limit,
-        "typed_per_filter_config": {**_access(method), **scripts},
+        "typed_per_filter_config": {**_access(method), **body_limit(limit), **scripts},
     }
 
 

@@ -17,8 +17,7 @@ from envoy_data_plane.envoy.config.cluster.v3 import Cluster
 from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment
 from envoy_data_plane.envoy.config.listener.v3 import Listener
 from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import Secret
-from envoy_data_plane.google.protobuf import Any, UInt64Value
-from envoy_data_plane.message_pool import default_message_pool
+from envoy_data_plane.google.protobuf import Any
 
 from mesh.envoy.typed import TYPE_PREFIX, Resource
 from mesh.xds.route_encoding import RouteEncoder
@@ -32,6 +31,7 @@ _EXTENSIONS: Final = (
     "config.trace.v3",
     "extensions.access_loggers.file.v3",
     "extensions.access_loggers.filters.cel.v3",
+    "extensions.filters.http.buffer.v3",
     "extensions.filters.http.cors.v3",
     "extensions.filters.http.grpc_json_transcoder.v3",
     "extensions.filters.http.grpc_web.v3",
@@ -63,20 +63,6 @@ _MESSAGES: Final[dict[str, type[betterproto2.Message]]] = {
     SECRET: Secret,
     LISTENER: Listener,
 }
-
-
-@dataclass(eq=False, repr=False)
-class BodySizeLimit(betterproto2.Message):
-    """A message of Envoy 1.40 that envoy-data-plane 2.2 does not know yet."""
-
-    max_request_bytes: int | None = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, unwrap=lambda: UInt64Value, optional=True
-    )
-
-
-default_message_pool.register_message(
-    "envoy.extensions.filters.http.body_size_limit.v3", "BodySizeLimit", BodySizeLimit
-)
 
 
 @dataclass(frozen=True, slots=True)
