@@ -122,7 +122,7 @@ class Stack:
         row = await self.process(name)
         assert row.pid is not None, f"{name} does not run"
         os.kill(row.pid, signal.SIGKILL)
-        while (await self.process(name)).pid == row.pid:
+        while (await self.process(name)).pid == row.pid:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(PAUSE / 5)
         return row.pid
 
