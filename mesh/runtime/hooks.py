@@ -8,7 +8,7 @@ costs calls of functions and nothing else.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import grpc
 import grpc.aio
@@ -25,8 +25,7 @@ Admit = Callable[[CallContext, Metadata, ServicerContext], None]
 Inspect = Callable[[CallContext, Message], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a call ended."""
 
     code: grpc.StatusCode

@@ -6,8 +6,7 @@ given a collector. This module refuses malformed headers: they start a new trace
 
 import random
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 HEADER: Final = "traceparent"
 _FORM: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})\Z")
@@ -17,9 +16,11 @@ _NO_SPAN: Final = "0" * 16
 _RANDOM: Final = random.Random()  # noqa: S311 - see above
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
-    """One hop of a trace: the trace, the span that called, and whether it is recorded."""
+class TraceContext(NamedTuple):
+    """One hop of a trace: the trace, the span that called, and whether it is recorded.
+
+    A tuple, because one is made for every call and a frozen dataclass costs three times as much.
+    """
 
     trace_id: str
     span_id: str

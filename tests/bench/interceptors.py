@@ -1,0 +1,197 @@
+"""What the interceptor chain costs: CPU of a server with it against bare grpc.aio, same TLS, same messages.
+
+`python -m tests.bench.interceptors` prints rows `{name, unit, ours, baseline, ratio, spread}` as JSON.
+`ours` and `baseline` are microseconds of the server's CPU per call (or per streamed message, over streams
+of 500), medians over interleaved rounds; `spread` is the distance between the quartiles of the rounds'
+ratios divided by their median. The chain authenticates, checks workload, tenant and scope, validates,
+counts and writes the access log (to a file).
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import psutil
+import uvloop
+
+from mesh.pki.folder import PkiFolder
+from mesh.runtime import logging as process_logging
+from mesh.runtime.certificates import Certificates
+from mesh.runtime.channels import MeshChannel
+from mesh.runtime.server import server_credentials
+from tests.support.echo.contract import modules
+from tests.support.echo.serving import POLICY, serving
+from tests.support.ports import free_port
+
+pb, pb_grpc = modules()
+_ROUNDS: Final = 12
+_CALLS: Final = 1500
+_AT_ONCE: Final = 8
+_STREAMS: Final = 8
+_WORDS: Final = 500
+_TOKEN: Final = (("authorization", "Bearer writer"),)
+Metadata = tuple[tuple[str, str], ...]
+
+
+class BareEcho:
+    """The same answers with nothing around them."""
+
+    async def Say(self, request: Any, context: Any) -> Any:
+        return pb.SayResponse(
+            text=request.text, tenant="ten_a", subject="usr_w", request_id="req_1",
+            digest=b"0" * 32, caller="gateway", trace_id="0" * 32, call_id="req_1",
+        )  # fmt: skip
+
+    async def Hear(self, request: Any, context: Any) -> Any:
+        return pb.HearResponse(text=request.what, remaining=-1.0)
+
+    async def Recite(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        for number in range(request.count):
+            yield pb.ReciteResponse(text=f"word {number}")
+
+    def __getattr__(self, name: str) -> Any:
+        """Answer for the methods that are not measured."""
+        return None
+
+
+async def serve(kind: str, pki: Path) -> None:
+    """Run one server until it is killed; prints its address."""
+    if kind == "chain":
+        process_logging.configure(process="memory", level="info")
+        (pki / "test-authorization.toml").write_text(POLICY, encoding="utf-8")
+        async with serving(pki) as served:
+            print(served.target, flush=True)
+            await asyncio.Event().wait()
+    server = grpc.aio.server()
+    pb_grpc.add_EchoServicer_to_server(BareEcho(), server)
+    address = f"127.0.0.1:{free_port()}"
+    server.add_secure_port(address, server_credentials(Certificates(pki / "memory")))
+    await server.start()
+    print(f"ipv4:{address}", flush=True)
+    await server.wait_for_termination()
+
+
+class Server:
+    """A server process and a stub to it."""
+
+    def __init__(self, kind: str, pki: Path, log: Path) -> None:
+        with log.open("w") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.bench.interceptors", kind, str(pki)],
+                stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ,
+            )  # fmt: skip
+        if self._process.stdout is None:
+            raise RuntimeError("no output of the server")
+        target = self._process.stdout.readline().strip()
+        self._usage = psutil.Process(self._process.pid)
+        channel = MeshChannel(
+            target=target,
+            workload="memory",
+            certificates=Certificates(pki / "gateway"),
+            max_message_bytes=1 << 22,
+        )
+        self.stub = pb_grpc.EchoStub(channel)
+
+    def cpu(self) -> float:
+        """Seconds of CPU so far."""
+        used = self._usage.cpu_times()
+        return float(used.user + used.system)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+async def calls(server: Server, make: Callable[[], Awaitable[Any]]) -> float:
+    """Return microseconds of the server's CPU per call."""
+
+    async def one_after_another() -> None:
+        for _ in range(_CALLS // _AT_ONCE):
+            await make()
+
+    begin = server.cpu()
+    await asyncio.gather(*(one_after_another() for _ in range(_AT_ONCE)))
+    return (server.cpu() - begin) / _CALLS * 1e6
+
+
+async def unary(server: Server) -> float:
+    """Reads."""
+    request = pb.HearRequest(what="ok")
+    return await calls(server, lambda: server.stub.Hear(request, metadata=_TOKEN))
+
+
+async def mutation(server: Server) -> float:
+    """Mutations: validation and the digest of the request as well."""
+    request = pb.SayRequest(request_id="req_1", text="hello " * 20, parts=[pb.Part(text="a")])
+    return await calls(server, lambda: server.stub.Say(request, metadata=_TOKEN))
+
+
+async def stream(server: Server) -> float:
+    """Streamed messages."""
+
+    async def read() -> None:
+        async for _ in server.stub.Recite(pb.ReciteRequest(count=_WORDS), metadata=_TOKEN):
+            pass
+
+    begin = server.cpu()
+    await asyncio.gather(*(read() for _ in range(_STREAMS)))
+    return (server.cpu() - begin) / (_STREAMS * _WORDS) * 1e6
+
+
+async def measure(rounds: int = _ROUNDS) -> list[dict[str, object]]:
+    """Return the rows."""
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        PkiFolder(folder / "pki").initialise(now=datetime.now(UTC))
+        ours, bare = (_started(kind, folder, stack) for kind in ("chain", "bare"))
+        kinds = {"unary": unary, "mutation": mutation, "stream message": stream}
+        rows = []
+        for title, work in kinds.items():
+            await work(ours)
+            await work(bare)
+            pairs = [(await work(ours), await work(bare)) for _ in range(rounds)]
+            rows.append(_row(f"interceptor chain, server CPU per {title}", pairs))
+        return rows
+
+
+def _started(kind: str, folder: Path, stack: contextlib.ExitStack) -> Server:
+    server = Server(kind, folder / "pki", folder / f"{kind}.log")
+    stack.callback(server.stop)
+    return server
+
+
+def _row(name: str, pairs: list[tuple[float, float]]) -> dict[str, object]:
+    ratios = [one / other for one, other in pairs]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return {
+        "name": name,
+        "unit": "us",
+        "ours": round(statistics.median(one for one, _ in pairs), 1),
+        "baseline": round(statistics.median(other for _, other in pairs), 1),
+        "ratio": round(middle, 3),
+        "spread": round((high - low) / middle, 3),
+    }
+
+
+def rows() -> Iterator[dict[str, object]]:
+    """Yield the rows of this benchmark; what `make bench` calls."""
+    yield from uvloop.run(measure())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        uvloop.run(serve(sys.argv[1], Path(sys.argv[2])))
+    else:
+        print(json.dumps(list(rows()), indent=1))
