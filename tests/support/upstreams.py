@@ -178,7 +178,7 @@ class Upstreams:
 
     async def start(self, process: str, workload: str, address: str) -> None:
         """Start one."""
-        server = grpc.aio.server()
+        server = grpc.aio.server(options=(('grpc.max_receive_message_length', 32 * 1024 * 1024),))
         identity = read_identity(self._pki / workload)
         credentials = grpc.ssl_server_credentials(
             [(identity.key_pem, identity.chain_pem)], identity.ca_pem, require_client_auth=True
