@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -101,7 +102,7 @@ def read_key(sent: resources_pb2.VerificationKey) -> TrustedKey:
         ValueError: it is no public key on the curve P-256.
     """
     try:
-        key = ECKey.import_key(sent.jwk)
+        key = ECKey.import_key(json.loads(sent.jwk))
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"key {sent.id!r} is no JSON Web Key") from error
     if key.is_private or key.curve_name != "P-256":

@@ -1,5 +1,6 @@
-"""`python -m services.identity.bootstrap`: the first tenant, its owner and an API key.
+"""`python -m services.identity.bootstrap [--tenant NAME]`: a tenant, its owner and an API key.
 
+Without a name the first tenant, whose owner is the operator; with one a further tenant.
 Idempotent: a repeat prints the same tenant and key. Prints one JSON object, `{tenant, user,
 email, api_key, password_file, created}`; the owner's password goes to a file of mode 0600. Needs
 SOMA_POSTGRES_URL (the role `identity`) and SOMA_HOME; the service itself need not run.
@@ -7,7 +8,9 @@ SOMA_POSTGRES_URL (the role `identity`) and SOMA_HOME; the service itself need n
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import hashlib
 import json
 import os
 import secrets
@@ -23,13 +26,12 @@ from mesh.runtime.ids import new_id
 from mesh.storage import Database
 from services.identity.config import TokenSettings
 from services.identity.domain.accounts import Accounts
-from services.identity.domain.first_tenant import Bootstrap, FirstTenant
+from services.identity.domain.first_tenant import Bootstrap, Made
 from services.identity.passwords import Argon2Passwords
 from services.identity.scopes import read_catalogue
 from services.identity.signing import KeyRing
 from services.identity.wiring import Stores, key_rotation, open_sealer, utc_now
 
-_PASSWORD_FILE: Final = "first-user-password"  # noqa: S105  a file's name
 _DEADLINE_SECONDS: Final = 60.0
 
 
@@ -42,14 +44,14 @@ class BootstrapSettings(TokenSettings):
     first_user_email: str = Field(default="owner@soma.local", min_length=3, max_length=320)
 
 
-async def bootstrap(settings: BootstrapSettings) -> dict[str, str | bool]:
-    """Make or find the first tenant.
+async def bootstrap(settings: BootstrapSettings, name: str | None) -> dict[str, str | bool]:
+    """Make or find the first tenant, or the one of that name.
 
     Raises:
         SomaError, ConfigurationError, DependencyDown: it cannot be made.
     """
     sealer = open_sealer(settings)
-    file = settings.home / "secrets" / _PASSWORD_FILE
+    file = settings.home / "secrets" / _password_file(name)
     async with (
         Database.open(
             settings.postgres_url, name="identity-bootstrap", largest=2, start_seconds=30
@@ -68,15 +70,18 @@ async def bootstrap(settings: BootstrapSettings) -> dict[str, str | bool]:
             now=utc_now,
             new_id=new_id,
         )
-        made = await Bootstrap(accounts=accounts, store=stores.accounts, now=utc_now).make(
-            display_name=settings.first_tenant_name,
-            email=settings.first_user_email,
-            password=_password(file),
-        )
+        maker = Bootstrap(accounts=accounts, store=stores.accounts, now=utc_now)
+        email, password = settings.first_user_email, _password(file)
+        if name is None:
+            made = await maker.make_first(
+                display_name=settings.first_tenant_name, email=email, password=password
+            )
+        else:
+            made = await maker.make_named(name=name, email=email, password=password)
     return _answer(made, file)
 
 
-def _answer(made: FirstTenant, file: Path) -> dict[str, str | bool]:
+def _answer(made: Made, file: Path) -> dict[str, str | bool]:
     return {
         "tenant": made.tenant.id,
         "user": made.owner.id,
@@ -85,6 +90,12 @@ def _answer(made: FirstTenant, file: Path) -> dict[str, str | bool]:
         "password_file": str(file),
         "created": made.created,
     }
+
+
+def _password_file(name: str | None) -> str:
+    if name is None:
+        return "first-user-password"
+    return f"owner-password-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _password(file: Path) -> str:
@@ -97,15 +108,19 @@ def _password(file: Path) -> str:
     return file.read_text(encoding="ascii").strip()
 
 
-async def _within_deadline(settings: BootstrapSettings) -> dict[str, str | bool]:
+async def _within_deadline(settings: BootstrapSettings, name: str | None) -> dict[str, str | bool]:
     async with asyncio.timeout(_DEADLINE_SECONDS):
-        return await bootstrap(settings)
+        return await bootstrap(settings, name)
 
 
 def main() -> int:
     """Run; a failure is one line on stderr and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m services.identity.bootstrap")
+    parser.add_argument("--tenant", metavar="NAME", help="a further tenant of that name")
+    name: str | None = parser.parse_args().tenant
     try:
-        made = asyncio.run(_within_deadline(BootstrapSettings()))  # type: ignore[call-arg]  # environment
+        settings = BootstrapSettings()  # type: ignore[call-arg]  # from the environment
+        made = asyncio.run(_within_deadline(settings, name))
     except (
         SomaError,
         ConfigurationError,

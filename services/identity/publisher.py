@@ -11,12 +11,12 @@ from typing import Final
 
 from mesh.events.bus import Bus
 from mesh.events.records import Envelope
-from mesh.runtime.errors import DependencyDown
 from mesh.runtime.logging import get_logger
 from mesh.runtime.settings import ProcessSettings
 from mesh.storage import Database
 
 _QUEUE: Final = 1024
+_PAUSE_SECONDS: Final = 2.0
 _log = get_logger(__name__)
 
 
@@ -43,5 +43,6 @@ class Publisher:
                 async with Bus.open(self._settings, self._database) as bus:
                     while True:
                         await bus.publish_committed(await self._queue.get())
-            except DependencyDown as error:
-                _log.warning("events wait for the broker", cause=str(error))
+            except Exception as error:  # noqa: BLE001  a broker in whatever trouble ends no sign-in
+                _log.warning("events wait for the broker", cause=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(_PAUSE_SECONDS)
