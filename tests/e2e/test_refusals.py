@@ -172,7 +172,7 @@ async def probe(stack: Stack, process: str, *, key: bytes | None, chain: bytes |
     authority = (stack.home / "pki" / "edge" / "ca.pem").read_bytes()
     credentials = grpc.ssl_channel_credentials(authority, key, chain)
     options = (("grpc.ssl_target_name_override", f"{process}.soma"),)
-    async with grpc.aio.secure_channel(stack.address(process), credentials, options) as channel:
+    async with grpc.aio.secure_channel(await stack.address(process), credentials, options) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await service_pb2_grpc.SessionsStub(channel).ListSessions(
                 service_pb2.ListSessionsRequest(), timeout=5,

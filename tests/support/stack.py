@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from mesh.stack.client_file import ClientFile
 from mesh.stack.home import Home
 from mesh.stack.settings import StackSettings
@@ -139,7 +141,15 @@ class Stack:
 
     async def new_tenant(self, name: str | None = None) -> Tenant:
         """Make a tenant with a user and a key."""
-        return await new_tenant(self.settings, name or f"test-{uuid.uuid4().hex[:12]}")
+        return await new_tenant(self.client, name or f"test-{uuid.uuid4().hex[:12]}")
+
+    async def address(self, name: str) -> str:
+        """The host and port of a process."""
+        return (await self.process(name)).address
+
+    async def sign(self, claims: Mapping[str, object]) -> str:
+        """Sign claims with the platform's own key: a token in which only the claims are wrong."""
+        return await sign(self.settings, claims)
 
 
 async def soma(settings: StackSettings, *arguments: str, extra: Mapping[str, str] | None = None) -> str:
@@ -179,21 +189,43 @@ async def processes(settings: StackSettings) -> list[ProcessRow]:
     return [ProcessRow(**{key: row[key] for key in names}) for row in rows]
 
 
-async def new_tenant(settings: StackSettings, name: str) -> Tenant:
-    """Make a tenant by identity's own bootstrap command."""
+async def new_tenant(client: ClientFile, name: str) -> Tenant:
+    """Make a tenant as an operator does: create it, sign its owner in, make a key."""
+    owner, password = f"{name}@example.org", uuid.uuid4().hex
+    async with aiohttp.ClientSession(base_url=client.edge_url) as http:
+        made = await _post(http, "/v1/tenants", client.api_key, display_name=name, owner_email=owner,
+                           owner_password=password)  # fmt: skip
+        tenant = made["tenant"]["id"]
+        grant = {"tenant_id": tenant, "email": owner, "password": password}
+        signed_in = await _post(http, "/v1/tokens", "", password=grant)
+        key = await _post(http, "/v1/keys", signed_in["access_token"], display_name="tests")
+    return Tenant(tenant=tenant, user=made["owner"]["id"], api_key=key["secret"])
+
+
+async def _post(http: aiohttp.ClientSession, path: str, token: str, **body: object) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    async with http.post(path, json=body, headers=headers) as answer:
+        content: dict[str, Any] = await answer.json()
+        assert answer.status < 300, f"POST {path}: {answer.status} {content}"
+        return content
+
+
+async def sign(settings: StackSettings, claims: Mapping[str, object]) -> str:
+    """Sign claims with identity's own key (see `tests/support/sign.py`)."""
     from mesh.stack.bring_up import first_run_environment
 
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.identity.bootstrap", "--tenant", name),
+        *(sys.executable, "-m", "tests.support.sign"),
         cwd=ROOT,
         env=first_run_environment(settings),
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), COMMAND_SECONDS)
+    content = json.dumps(dict(claims)).encode()
+    out, err = await asyncio.wait_for(process.communicate(content), COMMAND_SECONDS)
     assert process.returncode == 0, err.decode()
-    made = json.loads(out.decode().strip().splitlines()[-1])
-    return Tenant(tenant=made["tenant"], user=made["user"], api_key=made["api_key"])
+    return out.decode()
 
 
 def shared_settings() -> StackSettings:
