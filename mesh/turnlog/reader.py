@@ -4,7 +4,7 @@ Events pass through as the bytes that were written; nobody here parses them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -69,10 +69,11 @@ class LogReader:
 
     async def follow(
         self, key: TurnKey, *, from_seq: int = 0, pause: float = 15.0
-    ) -> AsyncIterator[list[Entry] | None]:
+    ) -> AsyncGenerator[list[Entry] | None, None]:
         """Yield the events from `from_seq` on as they come; None after each `pause` without one.
 
-        It ends after the last event. A log that does not exist is waited for.
+        It ends after the last event, also where that lies before `from_seq`. A log that does not
+        exist is waited for.
 
         Raises:
             LogUnavailable: Redis does not answer, or too many streams are read at once.
@@ -92,13 +93,13 @@ class LogReader:
                     continue
                 raw = reply[0][1]
                 position = raw[-1][0]
-                fresh = [entry for entry in entries_of(raw) if entry.seq >= expected]
-                if not fresh:
-                    continue
-                _check_order(fresh, expected=expected)
-                expected = fresh[-1].seq + 1
-                yield fresh
-                if fresh[-1].last:
+                entries = list(entries_of(raw))
+                fresh = [entry for entry in entries if entry.seq >= expected]
+                if fresh:
+                    _check_order(fresh, expected=expected)
+                    expected = fresh[-1].seq + 1
+                    yield fresh
+                if entries and entries[-1].last:
                     return
         finally:
             self._give(connection, clean=clean)

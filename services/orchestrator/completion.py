@@ -1,0 +1,113 @@
+"""Writes how a turn ended: text, usage, citations, audit and event in one transaction.
+
+Exactly once in effect: whoever comes second (a record delivered again, the
+reaper, a cancel) finds the row ended and changes nothing.
+"""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from soma.orchestrator.v1 import resources_pb2 as pb
+from soma.slm.v1 import events_pb2 as slm_pb
+
+from mesh.events import outbox
+from mesh.events.bus import Bus
+from mesh.events.records import Record
+from mesh.runtime.clock import Clock
+from mesh.runtime.logging import get_logger
+from mesh.storage.database import Database
+from services.orchestrator import events, store
+from services.orchestrator.background import Background
+from services.orchestrator.conversion import turn_message
+from services.orchestrator.domain.citations import cited
+from services.orchestrator.domain.conversation import Ending, State, Turn
+from services.orchestrator.domain.stream import ending_of_response, recalled_in
+
+_log = get_logger(__name__)
+_OUTCOMES: Final = {
+    State.COMPLETED: "completed",
+    State.CANCELLED: "cancelled",
+    State.FAILED: "failed",
+}
+
+
+class Completion:
+    """Ends turns."""
+
+    def __init__(self, *, database: Database, bus: Bus, background: Background, clock: Clock) -> None:
+        """Take where rows and events go."""
+        self._database = database
+        self._bus = bus
+        self._background = background
+        self._clock = clock
+
+    async def handle(self, record: Record[slm_pb.GenerationResponse]) -> None:
+        """End the turn that a worker tells of; the consumer's handler.
+
+        Raises:
+            ValueError: a state that we do not know: the record goes to the dead letters.
+        """
+        response = record.message
+        await self.end(record.tenant, response.turn_id, ending_of_response(response))
+
+    async def end(self, tenant: str, turn_id: str, ending: Ending) -> Turn | None:
+        """Write an ending; return the turn as it is then, None where it was deleted."""
+        records: list[Record[Any]] = []
+        async with self._database.transaction(tenant=tenant) as connection:
+            turn = await store.turn(connection, turn_id, lock=True)
+            if turn is None or not turn.running:
+                return turn
+            ended = self._ended(turn, ending)
+            await store.end_turn(
+                connection,
+                turn_id,
+                ending,
+                citations=ended.citations,
+                now=ended.end_time or self._clock.now(),
+            )
+            records = [self._audit(ended), self._event(ended)]
+            for record in records:
+                await outbox.put(connection, record)
+        for record in records:
+            self._background.start(self._bus.publish_committed(record))
+        return ended
+
+    def _ended(self, turn: Turn, ending: Ending) -> Turn:
+        used = cited(ending.text, recalled_in(turn.opening))
+        return replace(
+            turn,
+            state=ending.state,
+            text=ending.text,
+            finish=ending.finish,
+            input_tokens=ending.input_tokens,
+            output_tokens=ending.output_tokens,
+            delta_lengths=ending.delta_lengths,
+            error_reason=ending.error_reason,
+            error_message=ending.error_message,
+            citations=pb.Recalled(citations=used).SerializeToString(),
+            request=b"",
+            end_time=self._clock.now(),
+        )
+
+    def _event(self, turn: Turn) -> Record[Any]:
+        return events.turn_ended(turn, turn_message(turn), now=turn.end_time or self._clock.now())
+
+    def _audit(self, turn: Turn) -> Record[Any]:
+        return events.audit(
+            action="turns.end",
+            actor=turn.subject,
+            resource=turn.id,
+            outcome=_OUTCOMES[turn.state],
+            now=turn.end_time or self._clock.now(),
+            tenant=turn.tenant,
+            decision_id=turn.decision_id,
+            policy_version=turn.policy_version,
+            details={
+                "session": turn.session_id,
+                "persona": turn.persona,
+                "model": turn.model,
+                "finish_reason": turn.finish.word,
+                "input_tokens": str(turn.input_tokens),
+                "output_tokens": str(turn.output_tokens),
+            },
+        )

@@ -1,0 +1,1 @@
+"""What a conversation is: values in, values out."""

@@ -1,0 +1,1 @@
+"""What is served: each handler converts, calls one operation, converts back."""

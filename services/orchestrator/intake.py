@@ -1,0 +1,398 @@
+"""Takes a turn in: policy, admission, recall, prompt, one transaction, published at once.
+
+Recall runs beside the reads and the insert of the turn, in the open
+transaction; the transaction ends with the outbox rows, so that a turn, its
+request and its audit record are there together or not at all. A repeat of a
+request finds the turn of the first one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from soma.errors.v1 import errors_pb2
+from soma.orchestrator.v1 import resources_pb2 as pb
+from soma.orchestrator.v1 import service_pb2 as rpc_pb
+from soma.slm.v1 import events_pb2 as slm_pb
+from soma.slm.v1 import resources_pb2 as models_pb
+
+from mesh.events import outbox
+from mesh.events.bus import Bus
+from mesh.events.records import Record
+from mesh.policy import Decision, Decisions
+from mesh.policy.decisions import caller
+from mesh.runtime.clock import Clock
+from mesh.runtime.context import CallContext, Principal, current
+from mesh.runtime.errors import Unavailable
+from mesh.runtime.ids import new_id
+from mesh.storage.database import Connection, Database
+from mesh.turnlog import Admission, Leases, LogReader, LogUnavailable, QueueFull, TurnKey
+from services.orchestrator import errors, events, store
+from services.orchestrator.background import Background
+from services.orchestrator.catalogue import Catalogue, queue_of
+from services.orchestrator.domain import prompt as prompts
+from services.orchestrator.domain.conversation import Finish, Said, Session, State, Turn
+from services.orchestrator.domain.personas import BUILT_IN, Persona
+from services.orchestrator.domain.stream import ending_of, opening_of
+from services.orchestrator.recall import Recall
+from services.orchestrator.tokens import TokenCounter
+
+ACTION: Final = "turns.create"
+_TITLE_CHARACTERS: Final = 60
+_ROLES: Final = {
+    rpc_pb.ROLE_SYSTEM: "system",
+    rpc_pb.ROLE_USER: "user",
+    rpc_pb.ROLE_ASSISTANT: "assistant",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a client asks for."""
+
+    session_id: str
+    text: str
+    history: tuple[Said, ...]
+    options: rpc_pb.GenerationOptions
+
+    @classmethod
+    def of(cls, request: rpc_pb.StreamTurnRequest | rpc_pb.CreateTurnRequest) -> "Asked":
+        """Read a request; U+0000, which no store can hold, is dropped."""
+        return cls(
+            session_id=request.session_id,
+            text=request.input.text.replace("\0", ""),
+            history=tuple(Said(_ROLES[message.role], message.text) for message in request.input.history),
+            options=request.options,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A turn on its way into the database."""
+
+    call: CallContext
+    asked: Asked
+    session: Session
+    persona: Persona
+    decision: Decision
+    turn: Turn
+
+    @property
+    def key(self) -> TurnKey:
+        return TurnKey(self.turn.tenant, self.turn.id)
+
+    @property
+    def recalls(self) -> bool:
+        options = self.asked.options
+        return options.recall if options.HasField("recall") else self.persona.recall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a turn needs beside its own words."""
+
+    model: models_pb.Model
+    queue: str
+    queue_position: int
+    recalled: tuple[pb.Citation, ...] | None
+
+
+class Intake:
+    """Takes turns in."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        bus: Bus,
+        decisions: Decisions,
+        recall: Recall,
+        catalogue: Catalogue,
+        tokens: TokenCounter,
+        leases: Leases,
+        reader: LogReader,
+        admission: Admission,
+        background: Background,
+        clock: Clock,
+        turn_seconds: float,
+        history_turns: int,
+    ) -> None:
+        """Take what a turn passes through."""
+        self._database = database
+        self._bus = bus
+        self._decisions = decisions
+        self._recall = recall
+        self._catalogue = catalogue
+        self._tokens = tokens
+        self._leases = leases
+        self._reader = reader
+        self._admission = admission
+        self._background = background
+        self._clock = clock
+        self._turn_lasts = timedelta(seconds=turn_seconds)
+        self._history_turns = history_turns
+
+    async def open(self, asked: Asked) -> Turn:
+        """Return the turn of the call in progress: a new one, or the one that it made before.
+
+        Raises:
+            NotFound: the session, or the persona's model.
+            AlreadyExists: REQUEST_ID_REUSED.
+            ResourceExhausted: QUEUE_FULL, at once; BUDGET_EXHAUSTED by the prompt alone.
+            InvalidArgument: CONTEXT_TOO_LONG.
+            Unavailable: policy, memory, models, turn log or database.
+        """
+        call = current()
+        async with self._database.transaction(tenant=call.tenant) as connection:
+            session = await store.session(connection, asked.session_id)
+            if session is None:
+                raise errors.no_session(asked.session_id)
+            draft = self._draft(call, asked, session)
+            if not draft.decision.allowed:
+                turn, records = await self._refuse(connection, draft)
+            else:
+                turn, records = await self._accept(connection, draft)
+        for record in records:
+            self._background.start(self._bus.publish_committed(record))
+        return turn
+
+    def _draft(self, call: CallContext, asked: Asked, session: Session) -> _Draft:
+        principal = caller()
+        persona = BUILT_IN.get(session.persona)
+        if persona is None:
+            raise errors.no_persona(session.persona)
+        decision = self._decide(principal, session, persona, asked)
+        turn = Turn(
+            id=new_id("trn"), tenant=call.tenant, session_id=session.id, number=0,
+            state=State.RUNNING, input=asked.text, text="", finish=Finish.NONE,
+            input_tokens=0, output_tokens=0, citations=b"", decision_id=decision.id,
+            policy_version=decision.policy_version, persona=persona.name, model=persona.model,
+            subject=principal.subject, error_reason=0, error_message="", opening=(),
+            delta_lengths=(), request=b"", create_time=self._clock.now(), end_time=None,
+        )  # fmt: skip
+        return _Draft(call=call, asked=asked, session=session, persona=persona, decision=decision, turn=turn)
+
+    def _decide(self, principal: Principal, session: Session, persona: Persona, asked: Asked) -> Decision:
+        attributes: dict[str, str | int] = {
+            "resource.type": "turn",
+            "resource.session": session.id,
+            "resource.persona": persona.name,
+            "resource.model": persona.model,
+            "input.characters": len(asked.text),
+        }
+        return self._decisions.evaluate(principal, action=ACTION, attributes={**attributes})
+
+    async def _refuse(self, connection: Connection, draft: _Draft) -> tuple[Turn, list[Record[Any]]]:
+        decision = draft.decision
+        turn = replace(
+            draft.turn,
+            state=State.REFUSED,
+            error_reason=errors_pb2.ERROR_REASON_POLICY_DENIED,
+            error_message=decision.reason,
+            end_time=draft.turn.create_time,
+            opening=opening_of(
+                turn_id=draft.turn.id, session_id=draft.session.id, queue_position=0, recalled=None
+            ),
+        )
+        if not await self._insert(connection, draft, turn):
+            return await self._repeated(connection, draft), []
+        number = await store.number_turn(connection, turn, title=_title(draft))
+        record = self._audit(draft, outcome="denied", details={"rule": decision.rule_id})
+        await outbox.put(connection, record)
+        return replace(turn, number=number), [record]
+
+    async def _accept(self, connection: Connection, draft: _Draft) -> tuple[Turn, list[Record[Any]]]:
+        finding = asyncio.ensure_future(self._find(draft))
+        accepted = False
+        try:
+            if not await self._insert(connection, draft, draft.turn):
+                return await self._repeated(connection, draft), []
+            history = await self._history(connection, draft)
+            written = await self._write(connection, draft, await finding, history)
+            accepted = True
+            return written
+        finally:
+            if not accepted:
+                await asyncio.shield(self._forget(finding, draft))
+
+    async def _forget(self, finding: "asyncio.Task[Found]", draft: _Draft) -> None:
+        """Give the place in the queue back that a turn took which is none."""
+        finding.cancel()
+        await asyncio.wait((finding,))
+        if not finding.cancelled() and finding.exception() is None:
+            await self._admission.leave(finding.result().queue, draft.key)
+
+    async def _write(
+        self, connection: Connection, draft: _Draft, found: Found, history: Sequence[Said]
+    ) -> tuple[Turn, list[Record[Any]]]:
+        opening = opening_of(
+            turn_id=draft.turn.id,
+            session_id=draft.session.id,
+            queue_position=found.queue_position,
+            recalled=found.recalled,
+        )
+        request = self._request(draft, found, history, opening)
+        turn = replace(draft.turn, opening=opening, request=request.SerializeToString())
+        records: list[Record[Any]] = [
+            events.generation(turn, request),
+            self._audit(draft, outcome="allowed", details={"model": found.model.name}),
+        ]
+        # The log is opened beside the rows and before the request leaves: epoch 0 comes first.
+        opened = asyncio.ensure_future(self._open_log(draft.key, opening))
+        try:
+            number = await store.number_turn(connection, turn, title=_title(draft))
+            for record in records:
+                await outbox.put(connection, record)
+        finally:
+            await asyncio.wait((opened,))
+        opened.result()
+        return replace(turn, number=number), records
+
+    async def _open_log(self, key: TurnKey, opening: Sequence[bytes]) -> None:
+        try:
+            await self._leases.open_log(key, opening)
+        except LogUnavailable as error:
+            raise _log_away(error) from error
+
+    async def _find(self, draft: _Draft) -> Found:
+        """Look up the model, take a place in its queue, and recall; beside the database's work."""
+        model = await self._catalogue.model(draft.turn.tenant, draft.persona.model)
+        queue = queue_of(draft.turn.tenant, model)
+        try:
+            position = await self._admit(queue, draft.key, slots=model.slots)
+            recalled = None
+            if draft.recalls:
+                extract = model.task == models_pb.TASK_EXTRACT
+                recalled = await self._recall.consult(draft.asked.text, extract=extract)
+        except BaseException:
+            await asyncio.shield(self._admission.leave(queue, draft.key))
+            raise
+        return Found(model=model, queue=queue, queue_position=position, recalled=recalled)
+
+    async def _admit(self, queue: str, key: TurnKey, *, slots: int) -> int:
+        try:
+            return await self._admission.admit(queue, key, slots=slots)
+        except QueueFull as full:
+            raise errors.queue_full(full) from full
+        except LogUnavailable as error:
+            raise _log_away(error) from error
+
+    def _insert(self, connection: Connection, draft: _Draft, turn: Turn) -> Awaitable[bool]:
+        return store.insert_turn(
+            connection,
+            turn,
+            request_id=draft.call.idempotency_key,
+            request_digest=draft.call.request_digest,
+        )
+
+    async def _repeated(self, connection: Connection, draft: _Draft) -> Turn:
+        turn, digest = await store.turn_of_request(connection, draft.call.idempotency_key)
+        if digest != draft.call.request_digest:
+            raise errors.request_id_reused(draft.call.idempotency_key)
+        return turn
+
+    async def _history(self, connection: Connection, draft: _Draft) -> Sequence[Said]:
+        if draft.asked.history:
+            return draft.asked.history
+        if not draft.persona.converses or not draft.session.turn_count or not self._history_turns:
+            return ()
+        said: list[Said] = []
+        for turn in await store.latest_turns(connection, draft.session.id, limit=self._history_turns):
+            text = turn.text if not turn.running else await self._text_in_log(turn)
+            if text:
+                said += [Said("user", turn.input), Said("assistant", text)]
+        return said
+
+    async def _text_in_log(self, turn: Turn) -> str:
+        """A turn whose end the client has seen may not be committed yet: its log has the text."""
+        try:
+            snapshot = await self._reader.snapshot(TurnKey(turn.tenant, turn.id))
+        except LogUnavailable as error:
+            raise _log_away(error) from error
+        ending = ending_of([entry.event for entry in snapshot.entries], opening=len(turn.opening))
+        return "" if ending is None else ending.text
+
+    def _request(
+        self, draft: _Draft, found: Found, history: Sequence[Said], opening: Sequence[bytes]
+    ) -> slm_pb.GenerationRequest:
+        prompt = self._prompt(draft, found, history)
+        options, persona, extract = (
+            draft.asked.options,
+            draft.persona,
+            found.model.task == models_pb.TASK_EXTRACT,
+        )
+        budget = options.budget_tokens
+        if budget and prompt.input_tokens >= budget:
+            raise errors.budget_too_small(prompt.input_tokens, budget)
+        chatml = found.model.provider == models_pb.PROVIDER_TRITON and not extract
+        sampling = slm_pb.SamplingOptions(
+            max_tokens=prompt.max_tokens,
+            temperature=options.temperature if options.HasField("temperature") else persona.temperature,
+            stop=[*options.stop, *(prompts.STOP if chatml else ())],
+        )
+        if options.HasField("top_p"):
+            sampling.top_p = options.top_p
+        if options.HasField("seed"):
+            sampling.seed = options.seed
+        return slm_pb.GenerationRequest(
+            id=f"{draft.turn.id}-request",
+            turn_id=draft.turn.id,
+            session_id=draft.session.id,
+            model=found.model,
+            prompt=prompt.text,
+            messages=[slm_pb.PromptMessage(role=m.role, text=m.text) for m in prompt.messages],
+            sampling=sampling,
+            budget_tokens=budget,
+            input_tokens=prompt.input_tokens,
+            first_seq=len(opening),
+            opening=opening,
+            queue=found.queue,
+            expire_time=events.timestamp(self._expiry(draft.turn.create_time)),
+        )
+
+    def _expiry(self, created: datetime) -> datetime:
+        return created + self._turn_lasts
+
+    def _prompt(self, draft: _Draft, found: Found, history: Sequence[Said]) -> prompts.Prompt:
+        model, persona = found.model, draft.persona
+        asked_tokens = draft.asked.options.max_tokens or persona.max_tokens
+        window = model.context_tokens or 2**31
+        most = min(asked_tokens, model.max_output_tokens or asked_tokens)
+        sources = [prompts.Source(number=c.number, title=c.title, text=c.text) for c in found.recalled or ()]
+        count = self._tokens.of(model.name)
+        question = draft.asked.text
+        try:
+            if model.task == models_pb.TASK_EXTRACT:
+                return prompts.extraction(
+                    question=question, sources=sources, window=window, max_tokens=most, count=count
+                )
+            return prompts.generation(
+                instructions=persona.instructions, question=question, history=history,
+                sources=sources, window=window, max_tokens=most, count=count,
+            )  # fmt: skip
+        except prompts.TooLongError as error:
+            raise errors.context_too_long(error.needed, error.window) from error
+
+    def _audit(self, draft: _Draft, *, outcome: str, details: dict[str, str]) -> Record[Any]:
+        return events.audit(
+            action=ACTION,
+            actor=draft.turn.subject,
+            resource=draft.turn.id,
+            outcome=outcome,
+            now=draft.turn.create_time,
+            tenant=draft.turn.tenant,
+            decision_id=draft.decision.id,
+            policy_version=draft.decision.policy_version,
+            details={"session": draft.session.id, "persona": draft.persona.name, **details},
+        )
+
+
+def _title(draft: _Draft) -> str:
+    words = " ".join(draft.asked.text.split())
+    return words if len(words) <= _TITLE_CHARACTERS else words[: _TITLE_CHARACTERS - 1].rstrip() + "…"
+
+
+def _log_away(error: LogUnavailable) -> Unavailable:
+    return Unavailable("DEPENDENCY_UNAVAILABLE", "the turn log does not answer; try again", retry_after=1.0)

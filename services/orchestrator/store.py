@@ -1,0 +1,234 @@
+"""All SQL of the orchestrator. Every function works in the transaction that it is given."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from mesh.storage.database import Connection
+from services.orchestrator.domain.conversation import Ending, Finish, Session, State, Turn
+
+_SESSION: Final = "id, tenant, persona, display_name, turn_count, create_time, update_time"
+_TURN: Final = (
+    "id, tenant, session_id, number, state, input, text, finish_reason, input_tokens, output_tokens,"
+    " citations, decision_id, policy_version, persona, model, subject, error_reason, error_message,"
+    " opening, delta_lengths, request, create_time, end_time"
+)
+_INSERT_SESSION: Final = f"""
+    insert into sessions
+        (id, tenant, persona, display_name, create_time, update_time, request_id, request_digest)
+    values ($1, $2, $3, $4, $5, $5, $6, $7)
+    on conflict (tenant, request_id) do nothing
+    returning {_SESSION}
+"""
+_INSERT_TURN: Final = """
+    insert into turns
+        (id, tenant, session_id, state, input, decision_id, policy_version, persona, model, subject,
+         create_time, request_id, request_digest, error_reason, error_message, opening, end_time)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+    on conflict (tenant, request_id) do nothing
+    returning id
+"""
+_NUMBER_TURN: Final = """
+    with numbered as (
+        update sessions
+        set turn_count = turn_count + 1, update_time = $3,
+            display_name = case when display_name = '' then $4 else display_name end
+        where id = $2
+        returning turn_count)
+    update turns
+    set number = numbered.turn_count, request = $5, opening = $6
+    from numbered
+    where turns.id = $1
+    returning number
+"""
+_END_TURN: Final = """
+    update turns
+    set state = $2, text = $3, finish_reason = $4, input_tokens = $5, output_tokens = $6,
+        delta_lengths = $7, error_reason = $8, error_message = $9, citations = $10, end_time = $11,
+        request = null
+    where id = $1 and state = 1
+"""
+
+
+async def insert_session(
+    connection: Connection, session: Session, *, request_id: str, request_digest: bytes
+) -> bool:
+    """Write a session; False where its request id was used before."""
+    row = await connection.fetchrow(
+        _INSERT_SESSION,
+        *(session.id, session.tenant, session.persona, session.display_name, session.create_time),
+        *(request_id, request_digest),
+    )
+    return row is not None
+
+
+async def session_of_request(connection: Connection, request_id: str) -> tuple[Session, bytes]:
+    """Return the session that a request made, and the request's digest."""
+    row = await connection.fetchrow(
+        f"select {_SESSION}, request_digest from sessions where request_id = $1", request_id
+    )
+    if row is None:
+        raise LookupError(request_id)
+    return _session(row), row["request_digest"]
+
+
+async def session(connection: Connection, session_id: str) -> Session | None:
+    """Return a session of the transaction's tenant."""
+    row = await connection.fetchrow(f"select {_SESSION} from sessions where id = $1", session_id)
+    return None if row is None else _session(row)
+
+
+async def sessions(connection: Connection, *, before: str | None, limit: int) -> list[Session]:
+    """Return sessions, newest first, older than the one with id `before`."""
+    rows = await connection.fetch(
+        f"""select {_SESSION} from sessions
+            where tenant = nullif(current_setting('soma.tenant', true), '')
+              and ($1::text is null or id < $1)
+            order by id desc limit $2""",
+        *(before, limit),
+    )
+    return [_session(row) for row in rows]
+
+
+async def delete_session(connection: Connection, session_id: str) -> bool:
+    """Delete a session with its turns; False where there is none."""
+    done = await connection.execute("delete from sessions where id = $1", session_id)
+    return done.endswith(" 1")
+
+
+async def insert_turn(connection: Connection, turn: Turn, *, request_id: str, request_digest: bytes) -> bool:
+    """Write a turn; False where its request id was used before."""
+    row = await connection.fetchrow(
+        _INSERT_TURN,
+        *(turn.id, turn.tenant, turn.session_id, int(turn.state), turn.input, turn.decision_id),
+        *(turn.policy_version, turn.persona, turn.model, turn.subject, turn.create_time),
+        *(request_id, request_digest, turn.error_reason, turn.error_message, list(turn.opening)),
+        turn.end_time,
+    )
+    return row is not None
+
+
+async def number_turn(connection: Connection, turn: Turn, *, title: str) -> int:
+    """Give a turn its place in its session, and keep its request and opening; return the place."""
+    number: int = await connection.fetchval(
+        _NUMBER_TURN,
+        *(turn.id, turn.session_id, turn.create_time, title, turn.request or None, list(turn.opening)),
+    )
+    return number
+
+
+async def turn_of_request(connection: Connection, request_id: str) -> tuple[Turn, bytes]:
+    """Return the turn that a request made, and the request's digest."""
+    row = await connection.fetchrow(
+        f"select {_TURN}, request_digest from turns where request_id = $1", request_id
+    )
+    if row is None:
+        raise LookupError(request_id)
+    return _turn(row), row["request_digest"]
+
+
+async def turn(
+    connection: Connection, turn_id: str, *, session_id: str | None = None, lock: bool = False
+) -> Turn | None:
+    """Return a turn of the transaction's tenant, and of a session where one is given."""
+    row = await connection.fetchrow(
+        f"select {_TURN} from turns where id = $1 and ($2::text is null or session_id = $2)"
+        + (" for update" if lock else ""),
+        *(turn_id, session_id),
+    )
+    return None if row is None else _turn(row)
+
+
+async def turns(connection: Connection, session_id: str, *, after: int, limit: int) -> list[Turn]:
+    """Return the turns of a session, oldest first, after the place `after`."""
+    rows = await connection.fetch(
+        f"select {_TURN} from turns where session_id = $1 and number > $2 order by number limit $3",
+        *(session_id, after, limit),
+    )
+    return [_turn(row) for row in rows]
+
+
+async def latest_turns(connection: Connection, session_id: str, *, limit: int) -> list[Turn]:
+    """Return the last turns of a session that may have words, oldest first."""
+    rows = await connection.fetch(
+        f"""select {_TURN} from turns
+            where session_id = $1 and number > 0 and state in (1, 2)
+            order by number desc limit $2""",
+        *(session_id, limit),
+    )
+    return [_turn(row) for row in reversed(rows)]
+
+
+async def running_turns(connection: Connection, session_id: str) -> list[str]:
+    """Return the ids of a session's turns that have not ended."""
+    rows = await connection.fetch("select id from turns where session_id = $1 and state = 1", session_id)
+    return [row["id"] for row in rows]
+
+
+async def end_turn(
+    connection: Connection, turn_id: str, ending: Ending, *, citations: bytes, now: datetime
+) -> bool:
+    """Write how a turn ended; False where that was written before."""
+    done = await connection.execute(
+        _END_TURN,
+        *(turn_id, int(ending.state), ending.text, int(ending.finish), ending.input_tokens),
+        *(ending.output_tokens, list(ending.delta_lengths), ending.error_reason),
+        *(ending.error_message, citations, now),
+    )
+    return done.endswith(" 1")
+
+
+async def try_lock(connection: Connection, number: int) -> bool:
+    """Take an advisory lock for the rest of the transaction; False where another one has it."""
+    return bool(await connection.fetchval("select pg_try_advisory_xact_lock($1)", number))
+
+
+async def overdue_turns(connection: Connection, *, older_than: float, limit: int) -> Sequence[Turn]:
+    """Return turns of all tenants that have run for some seconds, oldest first."""
+    rows = await connection.fetch(
+        f"""select {_TURN} from turns
+            where state = 1 and create_time < clock_timestamp() - make_interval(secs => $1)
+            order by create_time limit $2""",
+        *(older_than, limit),
+    )
+    return [_turn(row) for row in rows]
+
+
+def _session(row: Any) -> Session:
+    return Session(
+        id=row["id"],
+        tenant=row["tenant"],
+        persona=row["persona"],
+        display_name=row["display_name"],
+        turn_count=row["turn_count"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+    )
+
+
+def _turn(row: Any) -> Turn:
+    return Turn(
+        id=row["id"],
+        tenant=row["tenant"],
+        session_id=row["session_id"],
+        number=row["number"],
+        state=State(row["state"]),
+        input=row["input"],
+        text=row["text"],
+        finish=Finish(row["finish_reason"]),
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        citations=row["citations"],
+        decision_id=row["decision_id"],
+        policy_version=row["policy_version"],
+        persona=row["persona"],
+        model=row["model"],
+        subject=row["subject"],
+        error_reason=row["error_reason"],
+        error_message=row["error_message"],
+        opening=tuple(row["opening"]),
+        delta_lengths=tuple(row["delta_lengths"]),
+        request=row["request"] or b"",
+        create_time=row["create_time"],
+        end_time=row["end_time"],
+    )
