@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mesh.stack.supervisor import Supervisor
 
 LINE_LIMIT = 1 << 20
+LAST_WORDS = 2.0
 Request = dict[str, object]
 Say = Callable[[dict[str, object]], None]
 
@@ -45,6 +46,7 @@ class Control:
         self._path = supervisor.settings.home.socket
         self._server: asyncio.Server | None = None
         self._starts: set[asyncio.Task[None]] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Control:
         """Listen. The socket is bound by its bare name: a full path may be too long for a socket."""
@@ -60,12 +62,19 @@ class Control:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop listening; the answer to the last `stop` is on its way already."""
+        """Stop listening; let those who asked hear the end of their answer."""
         if self._server is not None:
             self._server.close()
         self._path.unlink(missing_ok=True)
+        if self._conversations:
+            await asyncio.wait(self._conversations, timeout=LAST_WORDS)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        own = asyncio.create_task(self._answer_one(reader, writer), name="conversation")
+        self._conversations.add(own)
+        own.add_done_callback(self._conversations.discard)
+
+    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def say(message: dict[str, object]) -> None:
             if not writer.is_closing():
                 writer.write(json.dumps(message).encode() + b"\n")
