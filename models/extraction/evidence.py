@@ -89,8 +89,6 @@ NAMES: Final = (
     "long",
     "short",
     "code",
-    "table",
-    "question",
 )
 
 
@@ -198,6 +196,4 @@ class Reading:
             min(1.0, max(0, size - 30) / 30),
             float(size < 3),
             float(sentence.text.count("`") >= 2),
-            float(sentence.text.startswith("|")),
-            float(sentence.text.rstrip().endswith("?")),
         ]

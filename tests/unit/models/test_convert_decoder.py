@@ -1,0 +1,72 @@
+"""The decoder's graph computes what the architecture says, cache and all."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.convert import decoder
+from models.convert.errors import ConversionError
+from models.engine.decoder import Decoder
+from tests.unit.models import reference
+
+TOKENS = [3, 141, 59, 26, 5, 35, 89, 79, 32, 38, 46, 26, 43, 38, 32, 79]
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (reference.LLAMA, "F32"),
+        (reference.LLAMA, "BF16"),
+        (reference.QWEN2, "F32"),
+        (reference.LLAMA3, "F32"),
+    ],
+    ids=["llama", "llama-bfloat16", "qwen2", "llama3-rope"],
+)
+def test_prefill_and_steps_agree_with_the_reference(tmp_path: Path, config: dict[str, Any], kind: str) -> None:
+    weights = reference.decoder_folder(tmp_path / "in", config, kind=kind)
+    decoder.convert(tmp_path / "in", tmp_path / "out", precision="fp32")
+    engine = Decoder(tmp_path / "out", slots=3, window=64, threads=1)
+    expected = reference.decoder_logits(weights, config, TOKENS)
+    got = [engine.prefill(0, TOKENS[:10]).copy()]
+    for length in range(11, len(TOKENS) + 1):
+        got.append(engine.step([TOKENS[length - 1]], [length])[0].copy())
+    assert np.abs(np.array(got) - expected[9:]).max() < 2e-4
+    assert np.abs(expected).max() > 1  # a model that says nothing would agree with anything
+
+
+def test_int8_stays_near_the_reference(tmp_path: Path) -> None:
+    weights = reference.decoder_folder(tmp_path / "in", reference.LLAMA)
+    decoder.convert(tmp_path / "in", tmp_path / "out", precision="int8")
+    got = Decoder(tmp_path / "out", slots=1, window=64, threads=1).prefill(0, TOKENS)
+    expected = reference.decoder_logits(weights, reference.LLAMA, TOKENS)[-1]
+    assert np.corrcoef(got, expected)[0, 1] > 0.999
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"architectures": ["MambaForCausalLM"]}, "architecture MambaForCausalLM"),
+        ({"hidden_act": "gelu"}, "activation gelu"),
+        ({"use_sliding_window": True}, "sliding-window"),
+        ({"rope_scaling": {"rope_type": "yarn"}}, "rotary scaling yarn"),
+        ({"num_hidden_layers": 4}, "tensor model.layers.3"),
+        ({"rms_norm_eps": None}, "no rms_norm_eps"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    reference.decoder_folder(tmp_path, reference.LLAMA)
+    config = {k: v for k, v in {**reference.LLAMA, **change}.items() if v is not None}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConversionError, match=said):
+        decoder.convert(tmp_path, tmp_path / "out")
+
+
+def test_a_cut_file_is_refused(tmp_path: Path) -> None:
+    reference.decoder_folder(tmp_path, reference.LLAMA)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ConversionError, match="cut short"):
+        decoder.convert(tmp_path, tmp_path / "out")

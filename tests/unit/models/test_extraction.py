@@ -1,0 +1,107 @@
+"""Sentences are verbatim, answers are cited, continuation is exact, the cache is bounded."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from models.extraction.answer import Scores, answer
+from models.extraction.evidence import words
+from models.extraction.sentences import MAX_SENTENCE_CHARACTERS, split
+from models.prompting import NO_ANSWER, ExtractPrompt, Passage
+from models.serving.cache import VectorCache
+
+LINES = st.lists(
+    st.sampled_from(
+        [
+            "# Ports",
+            "The edge has port 18000. It speaks HTTP, e.g. to curl.",
+            "- one item of a list",
+            "2. a second item. With two sentences.",
+            "> a quoted line",
+            "| a | table |",
+            "|---|---|",
+            "```",
+            "make up",
+            "",
+            "Title",
+            "=====",
+            "no end",
+            "What is it? It is a test!",
+        ]
+    ),
+    max_size=14,
+)
+
+
+def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Embed by hashed words: an encoder simple enough to reason about, good enough to rank shared words."""
+    vectors = np.full((len(texts), 256), 1e-3, np.float32)
+    for row, text in enumerate(texts):
+        for word in words(text):
+            vectors[row, sum(word.encode()) * 31 % 256] += 1
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+@given(LINES)
+def test_every_sentence_stands_in_its_passage(lines: list[str]) -> None:
+    passage = Passage(label=1, text="\n".join(lines))
+    as_it_is = " ".join(" ".join(lines).split())
+    unquoted = " ".join(" ".join(line.removeprefix("> ") for line in lines).split())  # line breaks and marks of quoting aside
+    for sentence in split((passage,)):
+        assert len(sentence.text) <= MAX_SENTENCE_CHARACTERS
+        assert sentence.text in as_it_is or sentence.text in unquoted
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ("It costs 3.5 ms, e.g. here. Done.", ["It costs 3.5 ms, e.g. here.", "Done."]),
+        ("# Head\n\nBody of it.", ["Body of it."]),
+        ("Head\n====\n\nBody of it.", ["Body of it."]),
+        ("- first\n- second\n  goes on", ["first", "second goes on"]),
+        ("| a | b |\n|---|---|\n| c | d |", ["| a | b |", "| c | d |"]),
+        ("lines that\nwrap. Next", ["lines that wrap.", "Next"]),
+        ("```sh\nmake up\nmake down\n```", ["make up", "make down"]),
+    ],
+)
+def test_passages_are_cut_as_a_reader_would(text: str, expected: list[str]) -> None:
+    assert [sentence.text for sentence in split((Passage(label=1, text=text),))] == expected
+
+
+def test_an_answer_is_cited_by_the_label_of_its_passage() -> None:
+    passages = (
+        Passage(label=7, title="Fruit", text="Bananas are yellow. They grow in hot countries."),
+        Passage(label=3, title="Ports", text="Kafka has port 18005. The edge listens on port 18000."),
+    )
+    prompt = ExtractPrompt(question="On which port does the edge listen?", passages=passages)
+    assert answer(prompt, bag_of_words, Scores.load())[0] == "The edge listens on port 18000. [3]"
+
+
+@pytest.mark.parametrize("passages", [(), (Passage(label=1, text="Bananas are yellow."),), (Passage(label=1, text=""),)])
+def test_where_nothing_answers_it_says_so(passages: tuple[Passage, ...]) -> None:
+    prompt = ExtractPrompt(question="Who composed the Magic Flute?", passages=passages)
+    assert answer(prompt, bag_of_words, Scores.load()) == [NO_ANSWER]
+
+
+def test_the_cache_computes_each_text_once_and_forgets_the_oldest() -> None:
+    computed: list[str] = []
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        computed.extend(texts)
+        return np.array([[float(len(text)), math.pi] for text in texts], np.float32)
+
+    cache = VectorCache(embed, entries=2)
+    first = cache(["a", "bb", "a"])
+    assert first[:, 0].tolist() == [1, 2, 1]
+    assert computed == ["a", "bb"]
+    cache(["a"])
+    cache(["ccc"])  # "bb" was used longest ago
+    assert computed == ["a", "bb", "ccc"]
+    cache(["a", "bb"])
+    assert computed == ["a", "bb", "ccc", "bb"]
