@@ -59,7 +59,9 @@ def revocations(snapshot: Snapshot) -> Resource:
 
 def scope_policy(method: Method) -> Resource:
     """Allow the calls whose token holds the method's scope, or all calls of a public method."""
-    return _allow("public", {"any": True}) if method.public else _allow(method.scope, _holds_scope(method.scope))
+    return (
+        _allow("public", {"any": True}) if method.public else _allow(method.scope, _holds_scope(method.scope))
+    )
 
 
 def no_scope() -> Resource:

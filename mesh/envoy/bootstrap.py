@@ -34,9 +34,7 @@ def bootstrap(*, folder: Path, control_plane: Address, admin: Address) -> Resour
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": True,
-                "grpc_services": [
-                    {"envoy_grpc": {"cluster_name": _CLUSTER, "retry_policy": _RECONNECT}}
-                ],
+                "grpc_services": [{"envoy_grpc": {"cluster_name": _CLUSTER, "retry_policy": _RECONNECT}}],
             },
             "lds_config": ADS,
             "cds_config": ADS,
@@ -102,9 +100,7 @@ def _control_plane(folder: Path, address: Address) -> Resource:
             _PROTOCOL: typed(
                 _PROTOCOL,
                 explicit_http_config={
-                    "http2_protocol_options": {
-                        "connection_keepalive": {"interval": "30s", "timeout": "5s"}
-                    }
+                    "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
                 },
             )
         },

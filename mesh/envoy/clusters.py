@@ -35,9 +35,7 @@ def cluster_name(service: str, version: str) -> str:
 def clusters(snapshot: Snapshot) -> list[Resource]:
     """Give the clusters: every service in both versions, the edge itself, the trace collector."""
     services = dict.fromkeys((*snapshot.contract.owners, RATE_LIMITER, REFLECTION))
-    found = [
-        _service_cluster(service, version) for service in services for version in (STABLE, CANARY)
-    ]
+    found = [_service_cluster(service, version) for service in services for version in (STABLE, CANARY)]
     return [*found, _loopback_cluster(snapshot), _collector_cluster(snapshot.edge.collector)]
 
 
@@ -120,9 +118,7 @@ def upstream_tls(server_name: str, spiffe_id: str) -> Resource:
             "tls_certificate_sds_secret_configs": [secret_reference(IDENTITY)],
             "combined_validation_context": {
                 "default_validation_context": {
-                    "match_typed_subject_alt_names": [
-                        {"san_type": "URI", "matcher": {"exact": spiffe_id}}
-                    ]
+                    "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": spiffe_id}}]
                 },
                 "validation_context_sds_secret_config": secret_reference(ROOT),
             },
@@ -135,9 +131,7 @@ def _http2() -> Resource:
         _PROTOCOL: typed(
             _PROTOCOL,
             explicit_http_config={
-                "http2_protocol_options": {
-                    "connection_keepalive": {"interval": "30s", "timeout": "5s"}
-                }
+                "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
             },
         )
     }

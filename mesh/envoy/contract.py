@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool
-
+from google.protobuf.descriptor import FieldDescriptor
 from soma.options.v1 import options_pb2
 
 if TYPE_CHECKING:
@@ -134,8 +134,9 @@ def read_contract(descriptors: bytes) -> Contract:
 
 
 def _map_paths(files: descriptor_pb2.FileDescriptorSet, exposed: set[str]) -> None:
-    """Make every exposed method callable by JSON at its gRPC path, too. (The transcoder's own
-    `auto_mapping` does that only for methods without a binding.)
+    """Make every exposed method callable by JSON at its gRPC path, too.
+
+    The transcoder's own `auto_mapping` does that only for methods without a binding.
     """
     for file in files.file:
         for service in file.service:
@@ -225,11 +226,8 @@ def _add_shapes(message: Descriptor, shapes: dict[str, dict[str, str]]) -> None:
         fields[field.name] = fields[field.json_name] = shape
 
 
-def _shape(field: object, shapes: dict[str, dict[str, str]]) -> str:
+def _shape(field: FieldDescriptor, shapes: dict[str, dict[str, str]]) -> str:
     """Name a value's shape: a message's name, or one letter for what JSON may stand there."""
-    from google.protobuf.descriptor import FieldDescriptor
-
-    assert isinstance(field, FieldDescriptor)
     held = field.message_type
     if held is not None:
         if held.full_name in _STRINGS:

@@ -103,13 +103,12 @@ def _rate_limit_filter() -> Resource:
 
 
 def _body_filter() -> Resource:
-    """Gather whole bodies, up to the limit of the route; off where the route has none (gRPC, whose
-    streams it would stop). The scripts rely on it: on their own they wait for ever for the end of a
-    body that is larger than Envoy's buffer.
+    """Gather whole bodies, up to the limit of the route.
+
+    Off where the route has no limit (gRPC, whose streams it would stop). The scripts rely on it: on
+    their own they wait for ever for the end of a body that is larger than Envoy's buffer.
     """
-    gather = extension(
-        BODY_FILTER, f"{HTTP_FILTERS}.buffer.v3.Buffer", max_request_bytes=MAX_BODY_BYTES
-    )
+    gather = extension(BODY_FILTER, f"{HTTP_FILTERS}.buffer.v3.Buffer", max_request_bytes=MAX_BODY_BYTES)
     return {**gather, "disabled": True}
 
 

@@ -85,15 +85,14 @@ def _connection_rules() -> dict[str, Any]:
 
 
 def _identity_rules() -> dict[str, Any]:
-    """Nobody outside is trusted to say who they are or where they come from; a client may choose its
-    request id, which comes back to it.
+    """Trust nobody outside to say who they are or where they come from.
+
+    A client may choose its request id, which comes back to it.
     """
     return {
         "use_remote_address": True,
         "xff_num_trusted_hops": 0,
-        "internal_address_config": {
-            "cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]
-        },
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
         "forward_client_cert_details": "SANITIZE",
         "server_header_transformation": "PASS_THROUGH",
         "generate_request_id": True,
@@ -122,8 +121,10 @@ def _strip_internal_headers() -> Resource:
 
 
 def _tracing(snapshot: Snapshot) -> Resource:
-    """Every call has a `traceparent`, made here or taken from the client; spans leave only where
-    there is a collector. What is sampled is decided here, whatever a client asks for.
+    """Give every call a `traceparent`, made here or taken from the client.
+
+    Spans leave only where there is a collector. What is sampled is decided here, whatever a client
+    asks for.
     """
     edge = snapshot.edge
     exporter = {"envoy_grpc": {"cluster_name": COLLECTOR}, "timeout": "0.25s"}

@@ -134,7 +134,9 @@ REFUSALS: tuple[Refusal, ...] = (
 
 # Behind the transcoder every request is gRPC; what the client sent is told by this header.
 _NOT_TRANSCODED: Resource = {
-    "header_filter": {"header": {"name": "x-envoy-original-method", "present_match": True, "invert_match": True}}
+    "header_filter": {
+        "header": {"name": "x-envoy-original-method", "present_match": True, "invert_match": True}
+    }
 }
 
 

@@ -131,8 +131,10 @@ def _reflection_route(service: str) -> Resource:
 
 
 def _preflight_route(snapshot: Snapshot) -> Resource:
-    """A browser's question before a call. The CORS filter answers it for an allowed origin; for any
-    other it goes on to the JWT filter, which refuses.
+    """Answer a browser's question before a call.
+
+    The CORS filter answers it for an allowed origin; for any other it goes on to the JWT filter,
+    which refuses.
     """
     return {
         "name": "preflight",
@@ -213,9 +215,7 @@ def _retries(method: Method) -> Resource:
         "retry_host_predicate": [
             {
                 "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": typed(
-                    "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-                ),
+                "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
             }
         ],
         "host_selection_retry_max_attempts": 3,
@@ -249,9 +249,7 @@ def _access(method: Method) -> Resource:
 def _cors(snapshot: Snapshot) -> Resource:
     policy = typed(
         f"{HTTP_FILTERS}.cors.v3.CorsPolicy",
-        allow_origin_string_match=[
-            {"safe_regex": {"regex": origin}} for origin in snapshot.edge.origins
-        ],
+        allow_origin_string_match=[{"safe_regex": {"regex": origin}} for origin in snapshot.edge.origins],
         allow_methods="GET, POST, PUT, PATCH, DELETE, OPTIONS",
         allow_headers=(
             "authorization, content-type, grpc-timeout, traceparent, x-grpc-web, x-request-id, x-user-agent"
@@ -267,4 +265,3 @@ def _cors(snapshot: Snapshot) -> Resource:
 
 def _verb(verb: str) -> Resource:
     return {"name": ":method", "string_match": {"exact": verb}}
-

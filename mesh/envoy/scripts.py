@@ -30,9 +30,7 @@ def scripts_filter(contract: Contract) -> Resource:
         f"{HTTP_FILTERS}.lua.v3.Lua",
         source_codes={
             BODY_CHECK: {"inline_string": body_check_source(contract)},
-            BODY_CHECK_CREATED: {
-                "inline_string": body_check_source(contract) + _read("created")
-            },
+            BODY_CHECK_CREATED: {"inline_string": body_check_source(contract) + _read("created")},
             OPENAI_ERRORS: {"inline_string": _read(OPENAI_ERRORS)},
         },
     )

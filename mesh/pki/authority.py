@@ -63,9 +63,9 @@ def make_intermediate(root: Authority, *, now: datetime) -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     end = min(now + INTERMEDIATE_LIFETIME, root.certificate.not_valid_after_utc)
     subject = _name("SomaAgent intermediate")
-    builder = _builder(
-        subject, root.certificate.subject, key, now=now, lifetime=end - now
-    ).add_extension(_signed_by(root), critical=False)
+    builder = _builder(subject, root.certificate.subject, key, now=now, lifetime=end - now).add_extension(
+        _signed_by(root), critical=False
+    )
     builder = _authority_extensions(builder, key, path_length=0)
     return Authority(builder.sign(root.key, hashes.SHA256()), key)
 

@@ -1,9 +1,9 @@
 """What can go wrong with certificates.
 
 PkiError
-├── NoAuthority        the key that would have to sign is not on this machine
-├── UnknownWorkload    a name that the mesh does not know
-└── UnreadableIdentity a certificate or key that is absent, damaged or does not belong together
+├── NoAuthorityError        the key that would have to sign is not on this machine
+├── UnknownWorkloadError    a name that the mesh does not know
+└── UnreadableIdentityError a certificate or key that is absent, damaged or does not belong together
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class PkiError(Exception):
     """Root of the tree; never raised itself."""
 
 
-class NoAuthority(PkiError):
+class NoAuthorityError(PkiError):
     """The key that would have to sign is not on this machine."""
 
     def __init__(self, path: Path) -> None:
@@ -23,7 +23,7 @@ class NoAuthority(PkiError):
         self.path = path
 
 
-class UnknownWorkload(PkiError):
+class UnknownWorkloadError(PkiError):
     """A name that the mesh does not know."""
 
     def __init__(self, name: str) -> None:
@@ -31,7 +31,7 @@ class UnknownWorkload(PkiError):
         self.name = name
 
 
-class UnreadableIdentity(PkiError):
+class UnreadableIdentityError(PkiError):
     """A certificate or key is absent, damaged, or one does not belong to the other."""
 
     def __init__(self, path: Path, cause: str) -> None:

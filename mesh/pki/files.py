@@ -24,7 +24,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from mesh.pki.errors import UnreadableIdentity
+from mesh.pki.errors import UnreadableIdentityError
 
 CURRENT = "..data"
 KEPT_VERSIONS = 2
@@ -48,7 +48,7 @@ def read_identity(folder: Path) -> Identity:
     """Read a consistent certificate, key and root.
 
     Raises:
-        UnreadableIdentity: a file is absent or damaged, or the key is not the certificate's.
+        UnreadableIdentityError: a file is absent or damaged, or the key is not the certificate's.
     """
     current = folder / CURRENT
     source = current.resolve() if current.is_symlink() else folder
@@ -61,9 +61,9 @@ def read_identity(folder: Path) -> Identity:
         key = load_pem_private_key(identity.key_pem, password=None)
         certified = identity.certificate.public_key()
     except (OSError, ValueError) as error:
-        raise UnreadableIdentity(folder, str(error)) from error
+        raise UnreadableIdentityError(folder, str(error)) from error
     if key.public_key() != certified:
-        raise UnreadableIdentity(folder, "key.pem does not belong to cert.pem")
+        raise UnreadableIdentityError(folder, "key.pem does not belong to cert.pem")
     return identity
 
 
@@ -112,10 +112,6 @@ def _point(link: Path, target: str) -> None:
 
 def _drop_old_versions(folder: Path) -> None:
     """Keep the newest versions; the one before the current may still be being read."""
-    versions = sorted(
-        path
-        for path in folder.glob("..[0-9]*")
-        if path.is_dir() and not path.is_symlink()
-    )
+    versions = sorted(path for path in folder.glob("..[0-9]*") if path.is_dir() and not path.is_symlink())
     for version in versions[:-KEPT_VERSIONS]:
         shutil.rmtree(version)

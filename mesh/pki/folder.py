@@ -19,7 +19,7 @@ from mesh.pki.authority import (
     make_intermediate,
     make_root,
 )
-from mesh.pki.errors import NoAuthority, UnreadableIdentity
+from mesh.pki.errors import NoAuthorityError, UnreadableIdentityError
 from mesh.pki.files import Identity, read_identity, write_identity, write_private
 from mesh.pki.workloads import WORKLOADS, Workload
 
@@ -54,7 +54,7 @@ class PkiFolder:
             The names of the workloads that got a new certificate.
 
         Raises:
-            NoAuthority: something must be signed and the key for it is not here.
+            NoAuthorityError: something must be signed and the key for it is not here.
         """
         now = now or datetime.now(UTC)
         with self._locked():
@@ -117,27 +117,25 @@ class PkiFolder:
     def _load(self, name: str) -> Authority:
         key_path = self.path / f"{name}.key"
         if not key_path.exists():
-            raise NoAuthority(key_path)
+            raise NoAuthorityError(key_path)
         certificate = x509.load_pem_x509_certificate((self.path / f"{name}.pem").read_bytes())
         key = load_pem_private_key(key_path.read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise UnreadableIdentity(key_path, "not an elliptic curve key")
+            raise UnreadableIdentityError(key_path, "not an elliptic curve key")
         if key.public_key() != certificate.public_key():
-            raise UnreadableIdentity(key_path, f"does not belong to {name}.pem")
+            raise UnreadableIdentityError(key_path, f"does not belong to {name}.pem")
         return Authority(certificate, key)
 
     def _is_due(self, workload: Workload, *, now: datetime) -> bool:
         certificate = self._certificate(workload)
         return (
-            certificate is None
-            or now >= half_life(certificate)
-            or not _carries_names(certificate, workload)
+            certificate is None or now >= half_life(certificate) or not _carries_names(certificate, workload)
         )
 
     def _certificate(self, workload: Workload) -> x509.Certificate | None:
         try:
             return read_identity(self.workload_folder(workload.name)).certificate
-        except UnreadableIdentity:
+        except UnreadableIdentityError:
             return None
 
     @contextmanager
@@ -158,6 +156,6 @@ def _carries_names(certificate: x509.Certificate, workload: Workload) -> bool:
     """Whether an older certificate still says all that this release expects of it."""
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     expected = {workload.server_name, *workload.names}
-    return expected <= set(names.get_values_for_type(x509.DNSName)) and set(
-        workload.addresses
-    ) <= set(names.get_values_for_type(x509.IPAddress))
+    return expected <= set(names.get_values_for_type(x509.DNSName)) and set(workload.addresses) <= set(
+        names.get_values_for_type(x509.IPAddress)
+    )

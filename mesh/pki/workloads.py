@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from mesh.pki.errors import UnknownWorkload
+from mesh.pki.errors import UnknownWorkloadError
 
 TRUST_DOMAIN = "soma"
 
@@ -81,9 +81,9 @@ def workload(name: str) -> Workload:
     """Find a workload by name.
 
     Raises:
-        UnknownWorkload: there is none of that name.
+        UnknownWorkloadError: there is none of that name.
     """
     try:
         return BY_NAME[name]
     except KeyError:
-        raise UnknownWorkload(name) from None
+        raise UnknownWorkloadError(name) from None

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from mesh.pki.folder import PkiFolder
 
 
-def certificates_of(
-    folder: PkiFolder, names: Iterable[str] | None = None
-) -> list[resources_pb2.Certificate]:
+def certificates_of(folder: PkiFolder, names: Iterable[str] | None = None) -> list[resources_pb2.Certificate]:
     """Describe the leaves of these workloads; of all, with both authorities, where none is named."""
     authorities = [] if names is not None else [folder.path / "root.pem", folder.path / "intermediate.pem"]
     chosen = [one.name for one in WORKLOADS] if names is None else list(names)

@@ -10,7 +10,7 @@ from google.protobuf import timestamp_pb2
 from soma.mesh.v1 import resources_pb2, service_pb2, service_pb2_grpc
 
 from mesh.envoy.snapshot import CANARY
-from mesh.pki.errors import UnknownWorkload
+from mesh.pki.errors import UnknownWorkloadError
 from mesh.pki.workloads import WORKLOADS, workload
 from mesh.runtime.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from mesh.xds.certificates import certificates_of
@@ -82,7 +82,7 @@ class ControlPlane(service_pb2_grpc.ControlPlaneServicer):
         pki = self._issuer()
         try:
             chosen = [workload(name) for name in request.workloads] or list(WORKLOADS)
-        except UnknownWorkload as error:
+        except UnknownWorkloadError as error:
             raise NotFound("NOT_FOUND", str(error)) from error
         names = await asyncio.to_thread(pki.rotate, chosen)
         found = await asyncio.to_thread(certificates_of, pki, names)

@@ -30,14 +30,14 @@ from mesh.xds.world import ORDER, WILDCARD, World
 if TYPE_CHECKING:
     from mesh.xds.registry import Proxy
 
-Request = TypeVar("Request", contravariant=True)
-Response = TypeVar("Response", covariant=True)
+Request_contra = TypeVar("Request_contra", contravariant=True)
+Response = TypeVar("Response")
 
 
-class Dialogue(Protocol[Request, Response]):
+class Dialogue(Protocol[Request_contra, Response]):
     """One stream with one proxy."""
 
-    def answer(self, request: Request, world: World) -> list[Response]:
+    def answer(self, request: Request_contra, world: World) -> list[Response]:
         """Take a request; give what must be sent because of it."""
 
     def changed(self, world: World) -> list[Response]:
@@ -93,9 +93,7 @@ class StateOfTheWorld:
         subscription, found = self._subscriptions[kind], world.of(kind)
         everything = (kind in WILDCARD and not subscription.names) or "*" in subscription.names
         chosen = {
-            name: encoded
-            for name, encoded in found.items()
-            if everything or name in subscription.names
+            name: encoded for name, encoded in found.items() if everything or name in subscription.names
         }
         subscription.nonce = str(next(self._nonces))
         subscription.version = world.version(kind)
@@ -137,11 +135,7 @@ class Incremental:
 
     def changed(self, world: World) -> list[DeltaDiscoveryResponse]:
         """Send the differences of every subscribed type."""
-        found = (
-            self._difference(kind, world, always=False)
-            for kind in ORDER
-            if kind in self._subscriptions
-        )
+        found = (self._difference(kind, world, always=False) for kind in ORDER if kind in self._subscriptions)
         return [response for response in found if response is not None]
 
     def _note(self, request: DeltaDiscoveryRequest) -> None:
@@ -153,9 +147,7 @@ class Incremental:
         else:
             delivery.acked(request.response_nonce)
 
-    def _subscribe(
-        self, subscription: _Subscription, request: DeltaDiscoveryRequest, *, first: bool
-    ) -> None:
+    def _subscribe(self, subscription: _Subscription, request: DeltaDiscoveryRequest, *, first: bool) -> None:
         wanted = set(request.resource_names_subscribe)
         if first and request.type_url in WILDCARD and not wanted:
             wanted = {"*"}

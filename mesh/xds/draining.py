@@ -65,9 +65,10 @@ class Draining:
         """Put a process back once it went away and is ready again, or after a bounded time."""
         try:
             async with asyncio.timeout(_BACK_SECONDS):
-                while (await self._fleet.status(member)).reachable:
+                # Another process says when it is gone and back only by being asked.
+                while (await self._fleet.status(member)).reachable:  # noqa: ASYNC110 - see above
                     await asyncio.sleep(_LOOK_SECONDS)
-                while not (await self._fleet.status(member)).ready:
+                while not (await self._fleet.status(member)).ready:  # noqa: ASYNC110 - see above
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
             _log.warning("drained process did not come back", process=member.process)

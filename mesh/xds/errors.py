@@ -1,20 +1,22 @@
 """What can go wrong in the control plane.
 
 XdsError
-├── UnreadableState   what a former run left behind, or the launcher wrote, cannot be read
-└── TooManyRevocations more tokens are revoked than the edge can be told (services know them all)
+└── UnreadableStateError   what a former run left behind, or the launcher wrote, cannot be read
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class XdsError(Exception):
     """Root of the tree; never raised itself."""
 
 
-class UnreadableState(XdsError):
+class UnreadableStateError(XdsError):
     """A file of the control plane cannot be read."""
 
     def __init__(self, path: Path, cause: object) -> None:

@@ -51,9 +51,7 @@ class Fleet:
     async def status(self, member: Member) -> resources_pb2.ProcessStatus:
         """Ask one process."""
         try:
-            answer = await self._stub(member).GetStats(
-                service_pb2.GetStatsRequest(), timeout=_ANSWER_SECONDS
-            )
+            answer = await self._stub(member).GetStats(service_pb2.GetStatsRequest(), timeout=_ANSWER_SECONDS)
         except grpc.aio.AioRpcError as error:
             return resources_pb2.ProcessStatus(
                 process=member.process,
@@ -108,4 +106,4 @@ class Fleet:
                 certificates=self._certificates,
                 max_message_bytes=self._max_message_bytes,
             )
-        return service_pb2_grpc.IntrospectionStub(channel)  # type: ignore[return-value]  # one class for both
+        return service_pb2_grpc.IntrospectionStub(channel)

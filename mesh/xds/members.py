@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mesh.envoy.snapshot import Address, Endpoint
-from mesh.xds.errors import UnreadableState
+from mesh.xds.errors import UnreadableStateError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def read_members(path: Path) -> tuple[Member, ...]:
     """Read the file.
 
     Raises:
-        UnreadableState: it is absent or not what the launcher writes.
+        UnreadableStateError: it is absent or not what the launcher writes.
     """
     try:
         rows = json.loads(path.read_bytes())
@@ -47,4 +47,4 @@ def read_members(path: Path) -> tuple[Member, ...]:
             )
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnreadableState(path, error) from error
+        raise UnreadableStateError(path, error) from error

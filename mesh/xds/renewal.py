@@ -17,8 +17,9 @@ _LOOK_SECONDS = 60.0
 
 
 async def renew_for_ever(folder: PkiFolder) -> None:
-    """Renew what is due, now and every minute. A failure is logged and tried again: the leaves still
-    have half of their life left.
+    """Renew what is due, now and every minute.
+
+    A failure is logged and tried again: the leaves still have half of their life left.
     """
     while True:
         try:

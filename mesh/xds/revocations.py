@@ -56,9 +56,7 @@ class Revocations:
         return bool(expired)
 
 
-async def follow(
-    revocations: Revocations, channel: grpc.aio.Channel, changed: Callable[[], None]
-) -> None:
+async def follow(revocations: Revocations, channel: grpc.aio.Channel, changed: Callable[[], None]) -> None:
     """Follow identity for ever; it being away is no reason to stop."""
     trust = service_pb2_grpc.TrustStub(channel)
     said = False

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from mesh.envoy.contract import Contract, read_contract
 from mesh.envoy.snapshot import Credentials, Snapshot
-from mesh.pki.errors import UnreadableIdentity
+from mesh.pki.errors import UnreadableIdentityError
 from mesh.pki.files import Identity, read_identity
 from mesh.runtime.logging import get_logger
-from mesh.xds.errors import UnreadableState
+from mesh.xds.errors import UnreadableStateError
 from mesh.xds.members import Member, read_members
 from mesh.xds.revocations import Revocations
 from mesh.xds.splits import Splits
@@ -38,8 +38,8 @@ class Sources:
         """Read everything once.
 
         Raises:
-            UnreadableIdentity: the edge has no certificate.
-            UnreadableState: the splits of a former run cannot be read.
+            UnreadableIdentityError: the edge has no certificate.
+            UnreadableStateError: the splits of a former run cannot be read.
             ContractError: the contracts do not say who may call what.
         """
         self._settings = settings
@@ -63,8 +63,7 @@ class Sources:
             edge=self._settings.edge,
             credentials=Credentials(own.chain_pem, own.key_pem, own.ca_pem),
             endpoints=tuple(
-                member.endpoint(draining=member.process in self._draining)
-                for member in self.members
+                member.endpoint(draining=member.process in self._draining) for member in self.members
             ),
             canary_percent=self.splits.percents(),
             revoked=self.revocations.ids(),
@@ -93,7 +92,7 @@ class Sources:
         self._members_stamp = stamp
         try:
             members = read_members(self._members_file)
-        except UnreadableState as error:
+        except UnreadableStateError as error:
             _log.error("endpoints not readable; the last ones stay", cause=str(error))
             return False
         changed, self.members = members != self.members, members
@@ -105,7 +104,7 @@ class Sources:
             return False
         try:
             self._identity = read_identity(self._edge_pki)
-        except UnreadableIdentity as error:
+        except UnreadableIdentityError as error:
             _log.warning("the edge's certificate is not readable yet", cause=str(error))
             return False
         self._identity_stamp = stamp

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mesh.xds.errors import UnreadableState
+from mesh.xds.errors import UnreadableStateError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ class Splits:
         """Read what a former run left.
 
         Raises:
-            UnreadableState: the file is damaged.
+            UnreadableStateError: the file is damaged.
         """
         self._path = path
         self._splits = _read(path)
@@ -72,5 +72,5 @@ def _read(path: Path) -> dict[str, Split]:
             for row in rows
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnreadableState(path, error) from error
+        raise UnreadableStateError(path, error) from error
     return {split.service: split for split in found}

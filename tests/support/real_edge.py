@@ -94,8 +94,10 @@ class RealEdge:
     def start_envoy(self) -> None:
         """Start Envoy with a bootstrap made as the launcher makes it."""
         made = subprocess.run(
-            [sys.executable, "-m", "mesh.envoy.bootstrap", "--home", str(self.home)]
-            + ["--xds-port", str(self.base + 15), "--admin-port", str(self.base + 2)],
+            [
+                *(sys.executable, "-m", "mesh.envoy.bootstrap", "--home", str(self.home)),
+                *("--xds-port", str(self.base + 15), "--admin-port", str(self.base + 2)),
+            ],
             check=True,
             capture_output=True,
             cwd=ROOT,

@@ -1,5 +1,7 @@
-"""Small real gRPC servers behind a real edge: they speak the contracts, show real certificates, and
-keep what arrived, so that tests can look at what the edge lets through.
+"""Small real gRPC servers behind a real edge.
+
+They speak the contracts, show real certificates, and keep what arrived, so that tests can look at
+what the edge lets through.
 """
 
 from __future__ import annotations
@@ -140,7 +142,9 @@ class OpenAI(gateway_grpc.OpenAIServicer):
 
     async def CreateChatCompletion(self, request: Any, context: Any) -> AsyncIterator[httpbody_pb2.HttpBody]:
         if b'"nosuch"' in request.data:
-            await refuse(context, grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND", 'model "nosuch" does not exist')
+            await refuse(
+                context, grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND", 'model "nosuch" does not exist'
+            )
         yield httpbody_pb2.HttpBody(content_type="application/json", data=request.data)
 
     async def ListModels(self, request: Any, context: Any) -> httpbody_pb2.HttpBody:
@@ -178,7 +182,7 @@ class Upstreams:
 
     async def start(self, process: str, workload: str, address: str) -> None:
         """Start one."""
-        server = grpc.aio.server(options=(('grpc.max_receive_message_length', 32 * 1024 * 1024),))
+        server = grpc.aio.server(options=(("grpc.max_receive_message_length", 32 * 1024 * 1024),))
         identity = read_identity(self._pki / workload)
         credentials = grpc.ssl_server_credentials(
             [(identity.key_pem, identity.chain_pem)], identity.ca_pem, require_client_auth=True

@@ -20,7 +20,7 @@ ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedRe
 @pytest.mark.parametrize("caller", ["orchestrator", "operator", "gateway"])
 async def test_only_the_edge_gets_configuration(edge: Edge, caller: str) -> None:
     async with edge.channel_as(caller, "xds", 15) as channel:
-        call = channel.stream_stream(ADS)(iter([b""]))
+        call = channel.stream_stream(ADS)()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
@@ -67,9 +67,7 @@ async def test_certificates_are_listed_and_rotated(edge: Edge) -> None:
         before = await stub.ListCertificates(service_pb2.ListCertificatesRequest())
         names = {c.spiffe_id for c in before.certificates}
         assert {"spiffe://soma/edge", "spiffe://soma/operator", "SomaAgent root"} <= names
-        rotated = await stub.RotateCertificates(
-            service_pb2.RotateCertificatesRequest(workloads=["audit"])
-        )
+        rotated = await stub.RotateCertificates(service_pb2.RotateCertificatesRequest(workloads=["audit"]))
         assert [c.spiffe_id for c in rotated.certificates] == ["spiffe://soma/audit"]
         old = next(c for c in before.certificates if c.spiffe_id == "spiffe://soma/audit")
         assert rotated.certificates[0].serial != old.serial

@@ -36,11 +36,20 @@ DECIDED_BY_THE_TRANSCODER = [
     ('{"options": {"max_tokens": -5}}', "options.max_tokens"),
     ('{"input": {"history": [{"role": "ROLE_NOSUCH"}]}}', "input.history[0].role"),
 ]
-TAKEN = ['{"persona": "guide"}', '{"persona": null}', '{"displayName": "x"}', '{"display_name": "\\u00e9\\"\\\\"}', "", " { } "]
+TAKEN = [
+    '{"persona": "guide"}',
+    '{"persona": null}',
+    '{"displayName": "x"}',
+    '{"display_name": "\\u00e9\\"\\\\"}',
+    "",
+    " { } ",
+]
 
 
 def _token(edge: Edge) -> str:
-    return edge.issuer.token("sessions.read", "sessions.write", "turns.create", "documents.write", "memories.write")
+    return edge.issuer.token(
+        "sessions.read", "sessions.write", "turns.create", "documents.write", "memories.write"
+    )
 
 
 @pytest.mark.parametrize(("path", "body", "field", "words"), BROKEN, ids=[b[:40] for _, b, *_ in BROKEN])
@@ -57,7 +66,9 @@ async def test_broken_body_is_refused_and_the_field_named(
 
 
 @pytest.mark.parametrize(("body", "field"), DECIDED_BY_THE_TRANSCODER)
-async def test_value_out_of_its_type_is_refused_and_the_field_named(edge: Edge, body: str, field: str) -> None:
+async def test_value_out_of_its_type_is_refused_and_the_field_named(
+    edge: Edge, body: str, field: str
+) -> None:
     answer = await edge.call("POST", TURNS, token=_token(edge), data=body)
     assert (answer.status, answer.reason) == (400, "INVALID_ARGUMENT")
     assert field in answer.body["message"]

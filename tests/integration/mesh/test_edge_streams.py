@@ -96,9 +96,7 @@ async def test_canary_takes_its_share_and_gives_it_back_without_an_error(edge: E
         probe = asyncio.create_task(_unary_until(edge, streams))
         await _until_canary_is_known(operators)
         assert set(await _served_by(edge, 50)) == {"orchestrator"}
-        await operators.ShiftTraffic(
-            mesh_pb2.ShiftTrafficRequest(service="orchestrator", canary_percent=30)
-        )
+        await operators.ShiftTraffic(mesh_pb2.ShiftTrafficRequest(service="orchestrator", canary_percent=30))
         await asyncio.sleep(1)
         shared = await _served_by(edge, 400)
         assert 60 < shared["orchestrator-canary"] < 190
@@ -197,7 +195,10 @@ async def _until_connected(edge: Edge) -> None:
 def _serial(edge: Edge) -> str:
     context = ssl.create_default_context(cadata=edge.real.ca.decode())
     host, port = edge.real.tls.split(":")
-    with socket.create_connection((host, int(port))) as raw, context.wrap_socket(raw, server_hostname=host) as tls:
+    with (
+        socket.create_connection((host, int(port))) as raw,
+        context.wrap_socket(raw, server_hostname=host) as tls,
+    ):
         found = tls.getpeercert()
         assert found is not None
         return str(found["serialNumber"])
