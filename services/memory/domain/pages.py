@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from typing import Final
 
@@ -26,7 +25,7 @@ def before(token: str, prefix: str) -> str | None:
         return None
     try:
         last = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("ascii")
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # binascii.Error and UnicodeDecodeError are such
         raise ValueError("not a page token") from error
     if not _ID.match(last) or not last.startswith(f"{prefix}_"):
         raise ValueError("not a page token")

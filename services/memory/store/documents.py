@@ -56,7 +56,7 @@ _UNINDEXED: Final = """
     select p.id, p.document_id, i.title, i.source, p.headings, p.text, p.start_at, p.end_at, p.page, i.labels
     from passages p join ingestions i on i.id = p.ingestion_id
     where p.tenant = $1 and p.ingestion_id = $2 and not p.indexed
-    order by p.ordinal limit $3
+    order by length(p.text), p.ordinal limit $3
 """
 _INDEXED: Final = "update passages set indexed = true where tenant = $1 and id = any($2) and not indexed"
 _PRESENT_NOW: Final = """
