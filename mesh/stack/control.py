@@ -123,7 +123,7 @@ class Control:
             case "stop-canary":
                 await supervisor.stop_canary(_name(request, "service"))
             case "make-archives":
-                supervisor.make_archives()
+                supervisor.background.make_archives()
             case _:
                 raise _MisunderstoodError(f"operation {operation!r} is unknown")
         say({"done": True})

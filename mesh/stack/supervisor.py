@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from mesh.stack import bindings, commands, endpoints, orphans
+from mesh.stack import bindings, endpoints, orphans
+from mesh.stack.background import Background
 from mesh.stack.catalogue import BY_NAME
 from mesh.stack.control import Control
 from mesh.stack.environment import Environment
@@ -41,7 +42,7 @@ class Supervisor:
         self.keepers: dict[str, Keeper] = {}
         self.listeners: list[Progress] = []
         self.over = asyncio.Event()
-        self._archives: asyncio.Task[None] | None = None
+        self.background = Background(settings)
         self._starting = asyncio.Lock()
 
     async def up(self, names: Iterable[str]) -> None:
@@ -84,6 +85,8 @@ class Supervisor:
         keeper = self.keepers[name]
         keeper.start()
         await keeper.reach(patient=patient)
+        if name == "kafka":
+            self.background.watch_certificate()
 
     def _keeper(self, name: str) -> Keeper:
         if name not in self.keepers:
@@ -167,29 +170,12 @@ class Supervisor:
 
     async def shut_down(self) -> None:
         """End everything, and then this process."""
-        if self._archives is not None:
-            self._archives.cancel()
-            await asyncio.gather(self._archives, return_exceptions=True)
+        await self.background.stop()
         canaries = [name for name in self.keepers if name.endswith("-canary")]
         await _stop_all(self.keepers.pop(name) for name in canaries)
         await self.stop(list(self.keepers))
         self.settings.home.endpoints.unlink(missing_ok=True)
         self.over.set()
-
-    def make_archives(self) -> None:
-        """Make Kafka's class-data archives in the background, unless somebody does already."""
-        if self._archives is None and "kafka" in self.keepers:
-            self._archives = asyncio.create_task(self._make_archives(), name="archives")
-
-    async def _make_archives(self) -> None:
-        home = self.settings.home
-        made = await commands.run(
-            ("nice", "-n", "10", str(home.python), "-m", "mesh.stack.install.archives"),
-            directory=home.root,
-            environment=Environment(self.settings).of_python(),
-        )
-        if made.code:
-            print(f"archives: {made.error.strip()[-300:]}", flush=True)
 
     async def status(self) -> list[dict[str, object]]:
         """Describe every process; those that should be ready are probed now."""

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mesh.stack.errors import Code, StackError
 from mesh.stack.home import CHECKOUT, Home
-from mesh.stack.install import jars, marker, models, venvs
+from mesh.stack.install import bytecode, jars, marker, models, venvs
 from mesh.stack.settings import StackSettings
 
 Tell = Callable[[dict[str, object]], None]
@@ -22,12 +22,12 @@ def ensure(settings: StackSettings, names: frozenset[str], tell: Tell) -> None:
         StackError: something cannot be installed.
     """
     home = settings.home
-    work: list[Callable[[], None]] = []
+    work: list[Callable[[], None]] = [lambda: bytecode.ensure(home)]
     if "kafka" in names:
         work.append(lambda: _jars(home, tell))
     if "triton" in names:
         work.append(lambda: _models(home, tell))
-    with ThreadPoolExecutor(max(1, len(work))) as workers:
+    with ThreadPoolExecutor(len(work)) as workers:
         for pending in [workers.submit(one) for one in work]:
             pending.result()
 
