@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from soma.options.v1 import options_pb2
+
 from mesh.runtime import trace
 from mesh.runtime.context import current_or_none
 from mesh.runtime.contract import method_by_path
@@ -29,6 +31,7 @@ class OutgoingCall:
     default_seconds: float | None
     """A stream has no default: it lives as long as its reader, or the call it serves."""
     fills_request_id: bool
+    tenant_from_workload: bool
 
     @classmethod
     def of(cls, path: str, kind: str) -> "OutgoingCall":
@@ -39,6 +42,7 @@ class OutgoingCall:
             path=path,
             default_seconds=None if streams else DEFAULT_SECONDS,
             fills_request_id=bool(contract and not contract.request_streaming and contract.takes_request_id),
+            tenant_from_workload=bool(contract and contract.tenant == options_pb2.TENANT_FROM_WORKLOAD),
         )
 
     def prepare(self, request: Any) -> Any:
@@ -63,17 +67,22 @@ class OutgoingCall:
         return left if limit is None else min(limit, left)
 
     def metadata(self, given: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
-        """Return the metadata to send; what the caller gave comes first."""
-        own: list[tuple[str, str | bytes]] = list(given) if given else []
+        """Return the metadata to send; what the caller gave stands.
+
+        The tenant goes to methods that take it from a workload, the token to all others: each
+        side learns no more than it asks for.
+        """
+        own = dict(given) if given else {}
         call = current_or_none()
         if call is None:
-            own.append((REQUEST_ID, new_id("req")))
-            own.append((trace.HEADER, trace.new_trace().header()))
-            return tuple(own)
-        own.append((REQUEST_ID, call.request_id))
-        own.append((trace.HEADER, call.trace.header()))
-        if call.acting:
-            own.append((TENANT, call.tenant))
-        elif call.bearer and not any(key == AUTHORIZATION for key, _ in own):
-            own.append((AUTHORIZATION, f"Bearer {call.bearer}"))
-        return tuple(own)
+            own.setdefault(REQUEST_ID, new_id("req"))
+            own.setdefault(trace.HEADER, trace.new_trace().header())
+            return tuple(own.items())
+        own.setdefault(REQUEST_ID, call.request_id)
+        own.setdefault(trace.HEADER, call.trace.header())
+        if self.tenant_from_workload:
+            if call.tenant:
+                own.setdefault(TENANT, call.tenant)
+        elif call.bearer and not call.acting:
+            own.setdefault(AUTHORIZATION, f"Bearer {call.bearer}")
+        return tuple(own.items())

@@ -1,10 +1,11 @@
 """The call in progress, and acting for a tenant without a token."""
 
+import contextvars
 import time
 
 import pytest
 
-from mesh.runtime.context import CallContext, NoCallError, acting_for, current, current_or_none
+from mesh.runtime.context import CallContext, NoCallError, acting_for, current, current_or_none, enter_call
 from mesh.runtime.errors import DeadlineExceeded
 from mesh.runtime.outgoing import DEFAULT_SECONDS, OutgoingCall
 from mesh.runtime.trace import new_trace
@@ -12,6 +13,7 @@ from tests.support.echo.contract import SERVICE, modules
 
 pb, _ = modules()
 SAY = OutgoingCall.of(f"/{SERVICE}/Say", "unary_unary")
+RELAY = OutgoingCall.of(f"/{SERVICE}/Relay", "unary_unary")
 RECITE = OutgoingCall.of(f"/{SERVICE}/Recite", "unary_stream")
 
 
@@ -38,7 +40,8 @@ def test_nobody_acts_for_an_empty_tenant() -> None:
 
 def test_an_outgoing_call_says_for_whom_it_acts() -> None:
     with acting_for(tenant="ten_a", request_id="req_1") as call:
-        sent = dict(SAY.metadata(None))
+        sent = dict(RELAY.metadata(None))
+        assert "x-soma-tenant" not in dict(SAY.metadata(None))
     assert sent["x-soma-tenant"] == "ten_a"
     assert sent["x-request-id"] == "req_1"
     assert sent["traceparent"] == call.trace.header()
@@ -83,3 +86,18 @@ def test_no_call_outlives_the_one_it_serves() -> None:
 def test_what_is_left_never_falls_below_nothing() -> None:
     call = CallContext(method="m", request_id="r", trace=new_trace(), deadline=time.monotonic() - 5)
     assert call.remaining() == 0.0
+
+
+def test_a_token_goes_on_to_methods_that_take_one_only() -> None:
+    call = CallContext(method="m", request_id="r", trace=new_trace(), tenant="ten_a", bearer="the-token")
+    run = contextvars.copy_context().run
+
+    def sent(outgoing: OutgoingCall) -> dict[str, str | bytes]:
+        enter_call(call)
+        return dict(outgoing.metadata(None))
+
+    to_say, to_relay = run(sent, SAY), run(sent, RELAY)
+    assert to_say["authorization"] == "Bearer the-token"
+    assert "x-soma-tenant" not in to_say
+    assert to_relay["x-soma-tenant"] == "ten_a"
+    assert "authorization" not in to_relay
