@@ -1,0 +1,360 @@
+"""Drives turns as clients do, over SSE or gRPC, keeps every frame, and checks what came.
+
+`python -m tests.bench.driver --streams 20 --turns 100` drives the stack of `soma status -o env`
+(SOMA_EDGE_URL, SOMA_API_KEY; `--grpc` uses SOMA_GRPC_TARGET and SOMA_CA_FILE) and prints one JSON
+object. Exit code 1 where a stream was damaged: a gap or repeat in `seq`, no explicit end, or a
+text that differs from the stored turn's.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import aiohttp
+import grpc
+import grpc.aio
+from soma.orchestrator.v1 import resources_pb2 as pb
+from soma.orchestrator.v1 import service_pb2 as rpc_pb
+from soma.orchestrator.v1 import service_pb2_grpc as rpc
+
+ENDS: Final = frozenset({"completed", "refused", "failed"})
+_PAUSE_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a stream, as either wire tells it."""
+
+    seq: int | None
+    kind: str
+    text: str = ""
+    turn_id: str = ""
+    detail: str = ""
+
+    @classmethod
+    def of_json(cls, body: dict[str, Any]) -> "Event":
+        """Read an SSE event's data."""
+        seq = int(body["seq"]) if "seq" in body else None
+        kind = next(key for key in body if key != "seq")
+        content = body[kind]
+        detail = content.get("finish_reason", "") or content.get("reason", "")
+        return cls(seq, kind, content.get("text", ""), content.get("turn_id", ""), detail)
+
+    @classmethod
+    def of_message(cls, event: pb.TurnEvent) -> "Event":
+        """Read a gRPC message."""
+        kind = event.WhichOneof("event") or ""
+        detail = event.completed.finish_reason or event.failed.message
+        return cls(
+            event.seq if event.HasField("seq") else None, kind, event.delta.text,
+            event.accepted.turn_id, detail,
+        )  # fmt: skip
+
+
+class Client(Protocol):
+    """What both wires can do."""
+
+    async def create_session(self, persona: str) -> str:
+        """Return the id of a new session."""
+        ...
+
+    def stream(
+        self, session_id: str, text: str, *, request_id: str, **options: Any
+    ) -> AsyncGenerator[Event, None]:
+        """Run a turn."""
+        ...
+
+    def resume(self, session_id: str, turn_id: str, from_seq: int) -> AsyncGenerator[Event, None]:
+        """Go on with a turn."""
+        ...
+
+    async def stored(self, session_id: str, turn_id: str) -> tuple[str, str]:
+        """Return a turn's state and text."""
+        ...
+
+
+class GrpcClient:
+    """Over gRPC; `channel` decides how."""
+
+    def __init__(self, channel: grpc.aio.Channel, api_key: str) -> None:
+        """Call with a key."""
+        self.sessions = rpc.SessionsStub(channel)
+        self.turns = rpc.TurnsStub(channel)
+        self.metadata = (("authorization", f"Bearer {api_key}"),)
+
+    async def create_session(self, persona: str) -> str:
+        """Return the id of a new session."""
+        request = rpc_pb.CreateSessionRequest(persona=persona)
+        session = await self.sessions.CreateSession(request, metadata=self.metadata, timeout=10)
+        return str(session.id)
+
+    async def stream(
+        self, session_id: str, text: str, *, request_id: str, **options: Any
+    ) -> AsyncGenerator[Event, None]:
+        """Run a turn."""
+        request = rpc_pb.StreamTurnRequest(
+            session_id=session_id,
+            input=rpc_pb.TurnInput(text=text),
+            request_id=request_id,
+            options=rpc_pb.GenerationOptions(**options),
+        )
+        async for event in self._events(self.turns.StreamTurn(request, metadata=self.metadata)):
+            yield event
+
+    async def resume(self, session_id: str, turn_id: str, from_seq: int) -> AsyncGenerator[Event, None]:
+        """Go on with a turn."""
+        request = rpc_pb.ResumeTurnRequest(session_id=session_id, turn_id=turn_id, from_seq=from_seq)
+        async for event in self._events(self.turns.ResumeTurn(request, metadata=self.metadata)):
+            yield event
+
+    async def stored(self, session_id: str, turn_id: str) -> tuple[str, str]:
+        """Return a turn's state and text."""
+        request = rpc_pb.GetTurnRequest(session_id=session_id, turn_id=turn_id)
+        turn = await self.turns.GetTurn(request, metadata=self.metadata, timeout=10)
+        return pb.TurnState.Name(turn.state).removeprefix("TURN_STATE_"), turn.text
+
+    @staticmethod
+    async def _events(call: Any) -> AsyncGenerator[Event, None]:
+        try:
+            async for message in call:
+                yield Event.of_message(message)
+        finally:
+            call.cancel()
+
+
+class SseClient:
+    """Over HTTP and server-sent events, through the edge."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, api_key: str) -> None:
+        """Call the edge at `url` with a key."""
+        self._session = session
+        self._url = url.rstrip("/")
+        self._headers = {"authorization": f"Bearer {api_key}"}
+
+    async def create_session(self, persona: str) -> str:
+        """Return the id of a new session."""
+        body = await self._json("POST", "/v1/sessions", {"persona": persona})
+        return str(body["id"])
+
+    async def stream(
+        self, session_id: str, text: str, *, request_id: str, **options: Any
+    ) -> AsyncGenerator[Event, None]:
+        """Run a turn."""
+        body = {"input": {"text": text}, "request_id": request_id, "options": options}
+        async for event in self._events("POST", f"/v1/sessions/{session_id}/turns:stream", body):
+            yield event
+
+    async def resume(self, session_id: str, turn_id: str, from_seq: int) -> AsyncGenerator[Event, None]:
+        """Go on with a turn."""
+        path = f"/v1/sessions/{session_id}/turns/{turn_id}:stream?from_seq={from_seq}"
+        async for event in self._events("GET", path, None):
+            yield event
+
+    async def stored(self, session_id: str, turn_id: str) -> tuple[str, str]:
+        """Return a turn's state and text."""
+        body = await self._json("GET", f"/v1/sessions/{session_id}/turns/{turn_id}", None)
+        return str(body["state"]).removeprefix("TURN_STATE_"), str(body.get("text", ""))
+
+    async def _json(self, method: str, path: str, body: Any) -> dict[str, Any]:
+        request = self._session.request(method, self._url + path, json=body, headers=self._headers)
+        async with request as answer:
+            answer.raise_for_status()
+            found: dict[str, Any] = await answer.json()
+            return found
+
+    async def _events(self, method: str, path: str, body: Any) -> AsyncGenerator[Event, None]:
+        request = self._session.request(method, self._url + path, json=body, headers=self._headers)
+        async with request as answer:
+            answer.raise_for_status()
+            async for line in answer.content:
+                if line.startswith(b"data:"):
+                    yield Event.of_json(json.loads(line[5:]))
+
+
+@dataclass(slots=True)
+class Journal:
+    """Every frame of one turn as a client saw it, over all its connections."""
+
+    session_id: str
+    asked: float
+    events: list[Event] = field(default_factory=list)
+    first_delta: float = 0.0
+    ended: float = 0.0
+    cuts: int = 0
+    gaps: list[float] = field(default_factory=list)
+    _last: float = 0.0
+
+    @property
+    def turn_id(self) -> str:
+        """The turn, once it was accepted."""
+        return next((event.turn_id for event in self.events if event.turn_id), "")
+
+    @property
+    def next_seq(self) -> int:
+        """The event to go on with."""
+        return next((e.seq + 1 for e in reversed(self.events) if e.seq is not None), 0)
+
+    @property
+    def text(self) -> str:
+        """All deltas joined."""
+        return "".join(event.text for event in self.events if event.kind == "delta")
+
+    def take(self, event: Event) -> None:
+        """Keep an event."""
+        now = time.perf_counter()
+        if event.kind == "delta":
+            if self.first_delta:
+                self.gaps.append(now - self._last)
+            else:
+                self.first_delta = now
+            self._last = now
+        if event.kind in ENDS:
+            self.ended = now
+        self.events.append(event)
+
+    def damage(self, *, stored: tuple[str, str]) -> list[str]:
+        """Say what is wrong with what came; nothing where all is well."""
+        seqs = [event.seq for event in self.events if event.seq is not None]
+        found = []
+        if seqs != list(range(len(seqs))):
+            found.append(f"{self.turn_id}: seq {seqs} has gaps or repeats")
+        if sum(event.kind in ENDS for event in self.events) != 1 or self.events[-1].kind not in ENDS:
+            found.append(f"{self.turn_id}: no explicit end, or several")
+        if self.text != stored[1]:
+            found.append(f"{self.turn_id}: streamed {self.text!r}, stored {stored[1]!r}")
+        return found
+
+
+async def follow(
+    client: Client, session_id: str, text: str, *, patience: float = 60.0, **options: Any
+) -> Journal:
+    """Run a turn to its end, resuming by `from_seq` whenever the connection breaks."""
+    journal = Journal(session_id, time.perf_counter())
+    request_id = uuid.uuid4().hex
+    deadline = time.monotonic() + patience
+    while not journal.ended and time.monotonic() < deadline:
+        if journal.turn_id:
+            events = client.resume(session_id, journal.turn_id, journal.next_seq)
+        else:
+            events = client.stream(session_id, text, request_id=request_id, **options)
+        try:
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    if event.seq is not None and event.seq < journal.next_seq:
+                        raise AssertionError(f"seq {event.seq} came again")
+                    journal.take(event)
+        except (grpc.aio.AioRpcError, aiohttp.ClientError) as error:
+            if isinstance(error, grpc.aio.AioRpcError) and error.code() not in _PASSING:
+                raise
+        if not journal.ended:
+            journal.cuts += 1
+            await asyncio.sleep(_PAUSE_SECONDS)
+    return journal
+
+
+_PASSING: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a load showed."""
+
+    journals: Sequence[Journal]
+    damage: Sequence[str]
+    seconds: float
+
+    def figures(self) -> dict[str, Any]:
+        """Milliseconds and rates."""
+        firsts = [(j.first_delta - j.asked) * 1000 for j in self.journals if j.first_delta]
+        return {
+            "turns": len(self.journals),
+            "seconds": round(self.seconds, 2),
+            "turns_per_second": round(len(self.journals) / self.seconds, 1),
+            "characters_per_second": round(sum(len(j.text) for j in self.journals) / self.seconds),
+            "first_delta_ms_p50": round(quantile(firsts, 0.5), 1),
+            "first_delta_ms_p95": round(quantile(firsts, 0.95), 1),
+            "cuts": sum(j.cuts for j in self.journals),
+            "damage": list(self.damage),
+        }
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the value that `share` of the values do not exceed."""
+    if not values:
+        return float("nan")
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+async def drive(
+    client: Client, *, streams: int, turns: int, persona: str, texts: Sequence[str], **options: Any
+) -> Report:
+    """Keep `streams` turns open until `turns` ended, each in a session of its own; check every one."""
+    sessions = [await client.create_session(persona) for _ in range(turns)]
+    waiting = iter(enumerate(sessions))
+    journals: list[Journal] = []
+
+    async def lane() -> None:
+        for number, session_id in waiting:
+            journal = await follow(client, session_id, texts[number % len(texts)], **options)
+            journals.append(journal)  # noqa: PERF401 - several lanes fill one list
+
+    start = time.perf_counter()
+    await asyncio.gather(*(lane() for _ in range(streams)))
+    seconds = time.perf_counter() - start
+    damage: list[str] = []
+    for journal in journals:
+        damage += journal.damage(stored=await client.stored(journal.session_id, journal.turn_id))
+    return Report(journals, damage, seconds)
+
+
+@contextlib.asynccontextmanager
+async def connect(*, over_grpc: bool) -> AsyncIterator[Client]:
+    """Connect to the stack that the environment names."""
+    key = os.environ["SOMA_API_KEY"]
+    if over_grpc:
+        root = await asyncio.to_thread(Path(os.environ["SOMA_CA_FILE"]).read_bytes)
+        credentials = grpc.ssl_channel_credentials(root)
+        async with grpc.aio.secure_channel(os.environ["SOMA_GRPC_TARGET"], credentials) as channel:
+            yield GrpcClient(channel, key)
+        return
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        yield SseClient(session, os.environ["SOMA_EDGE_URL"], key)
+
+
+async def _main(arguments: argparse.Namespace) -> int:
+    options = {"max_tokens": arguments.max_tokens} if arguments.max_tokens else {}
+    async with connect(over_grpc=arguments.grpc) as client:
+        report = await drive(
+            client, streams=arguments.streams, turns=arguments.turns, persona=arguments.persona,
+            texts=[arguments.text], **options,
+        )  # fmt: skip
+    json.dump(report.figures(), sys.stdout, indent=2)
+    print()
+    return 1 if report.damage else 0
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streams", type=int, default=20, help="turns open at once")
+    parser.add_argument("--turns", type=int, default=100, help="turns in all")
+    parser.add_argument("--persona", default="bootstrap")
+    parser.add_argument("--text", default="How does the package manager decide which version it installs?")
+    parser.add_argument("--max-tokens", type=int, default=64)
+    parser.add_argument("--grpc", action="store_true", help="gRPC over TLS instead of SSE")
+    sys.exit(asyncio.run(_main(parser.parse_args())))
+
+
+if __name__ == "__main__":
+    main()
