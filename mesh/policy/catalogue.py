@@ -11,13 +11,12 @@ from mesh.runtime.contract import contract_of
 
 def scopes() -> frozenset[str]:
     """Collect the scopes of all methods of all domains."""
-    names = (
-        contract.scope for each in _services() for contract in map(contract_of, each.methods) if contract
-    )
+    names = (contract.scope for each in services() for contract in map(contract_of, each.methods) if contract)
     return frozenset(name for name in names if name)
 
 
-def _services() -> list[ServiceDescriptor]:
+def services() -> list[ServiceDescriptor]:
+    """Give every service of the contracts."""
     files: list[FileDescriptor] = [
         import_module(f"soma.{path.parent.parent.name}.v1.service_pb2").DESCRIPTOR
         for root in soma.__path__
