@@ -38,7 +38,9 @@ def main() -> None:
     print(table(reports))
     for report in reports.values() if options.misses else ():
         for outcome in report.outcomes:
-            if outcome.answered != (outcome.question.answer is not None) or (outcome.answered and not outcome.first):
+            if outcome.answered != (outcome.question.answer is not None) or (
+                outcome.answered and not outcome.first
+            ):
                 print(f"\n{outcome.question.id} {outcome.question.question}\n  {outcome.question.answer!r}")
                 print(f"  retrieved {outcome.retrieved}: {outcome.texts}")
 

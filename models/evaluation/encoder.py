@@ -24,7 +24,9 @@ class Encoder:
         self._tokenizer.enable_truncation(MAX_TOKENS)
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
-        self._session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
         """Return [len(texts), 384]."""

@@ -86,7 +86,9 @@ def fit_logistic(features: Matrix, right: NDArray[np.bool_]) -> tuple[Matrix, fl
     return weights[:-1] / spread, float(weights[-1])
 
 
-def choose_threshold(features: Matrix, right: NDArray[np.bool_], groups: NDArray[np.int64], robbed: NDArray[np.bool_]) -> tuple[float, float]:
+def choose_threshold(
+    features: Matrix, right: NDArray[np.bool_], groups: NDArray[np.int64], robbed: NDArray[np.bool_]
+) -> tuple[float, float]:
     """Return (threshold, value) from chances of examples whose question was left out of the fit.
 
     The value is half the recall of answerable questions, a quarter that of unanswerable ones and a quarter that of
@@ -100,7 +102,8 @@ def choose_threshold(features: Matrix, right: NDArray[np.bool_], groups: NDArray
     candidates = np.round(np.arange(0.2, 0.8, 0.01), 2)
     empty = ~right & ~robbed
     recalls = [
-        (2 * (chances[right] >= t).mean() + (chances[empty] < t).mean() + (chances[robbed] < t).mean()) / 4 for t in candidates
+        (2 * (chances[right] >= t).mean() + (chances[empty] < t).mean() + (chances[robbed] < t).mean()) / 4
+        for t in candidates
     ]
     best = int(np.argmax(recalls))
     return float(candidates[best]), float(recalls[best])
@@ -129,7 +132,11 @@ def fit(tree: Path) -> dict[str, Any]:
     questions = load("development")
     made = examples(Index(questions.documents, embed), questions.questions)
     zero = Scores(
-        rank=np.zeros(len(NAMES)), answerable=np.zeros(len(ANSWERABLE_NAMES)), answerable_bias=0, threshold=0, further=0
+        rank=np.zeros(len(NAMES)),
+        answerable=np.zeros(len(ANSWERABLE_NAMES)),
+        answerable_bias=0,
+        threshold=0,
+        further=0,
     )
     lists = []
     for example in made:
@@ -150,7 +157,9 @@ def fit(tree: Path) -> dict[str, Any]:
     features, right = np.array(rows), np.array(labels)
     weights, bias = fit_logistic(features, right)
     threshold, recall = choose_threshold(features, right, np.array(groups), np.array(robbed))
-    print(f"lists {len(lists)}, examples {len(rows)} ({int(right.sum())} answerable), left-out value {recall:.3f}")
+    print(
+        f"lists {len(lists)}, examples {len(rows)} ({int(right.sum())} answerable), left-out value {recall:.3f}"
+    )
     further = choose_further([(f @ rank, r) for f, r in lists])
     return {
         "rank": dict(zip(NAMES, np.round(rank, 4).tolist(), strict=True)),
@@ -162,7 +171,9 @@ def fit(tree: Path) -> dict[str, Any]:
 
 
 def _right(judged: Judged, question: Question) -> NDArray[np.bool_]:
-    return np.array([question.answer is not None and holds(s.text, question.answer) for s in judged.sentences])
+    return np.array(
+        [question.answer is not None and holds(s.text, question.answer) for s in judged.sentences]
+    )
 
 
 def _spread(features: Matrix) -> Matrix:

@@ -40,9 +40,15 @@ class Report:
             _share("some sentence holds the answer", asked, [o for o in asked if o.any]),
             _share("answered at all", asked, said),
             _share("of those answered: some sentence right", said, [o for o in said if o.any]),
-            _share("citations that hold their sentence (all answers)", spoken, [o for o in spoken if o.cited]),
+            _share(
+                "citations that hold their sentence (all answers)", spoken, [o for o in spoken if o.cited]
+            ),
             _share("unanswerable, answered so (recall)", empty, [o for o in empty if not o.answered]),
-            _share("no-answers that are right (precision)", silent, [o for o in silent if o.question.answer is None]),
+            _share(
+                "no-answers that are right (precision)",
+                silent,
+                [o for o in silent if o.question.answer is None],
+            ),
         ]
 
 
@@ -53,7 +59,11 @@ def _share(name: str, of: list[Outcome], those: list[Outcome]) -> tuple[str, flo
 def measure(questions: QuestionSet, embed: Embed, scores: Scores) -> Report:
     """Ask every question over the documents of its set and judge the answers."""
     index = Index(questions.documents, embed)
-    return Report(outcomes=[_ask(question, index.search(question.question), embed, scores) for question in questions.questions])
+    return Report(
+        outcomes=[
+            _ask(question, index.search(question.question), embed, scores) for question in questions.questions
+        ]
+    )
 
 
 def _ask(question: Question, passages: tuple[Passage, ...], embed: Embed, scores: Scores) -> Outcome:

@@ -82,7 +82,9 @@ def _packages(name: str) -> dict[str, str]:
         except PackageNotFoundError:
             text = ""
         if hashlib.sha256(text.encode()).hexdigest() != source["sha256"]:
-            drifted.append(f"{key}: {source['distribution']} {source['version']} is not installed as recorded")
+            drifted.append(
+                f"{key}: {source['distribution']} {source['version']} is not installed as recorded"
+            )
         documents[key] = str(message_from_string(text).get_payload())
     _refuse(drifted)
     return documents

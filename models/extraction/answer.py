@@ -96,14 +96,28 @@ def answer(prompt: ExtractPrompt, embed: Embed, scores: Scores) -> list[str]:
     judged = judge(prompt, embed, scores)
     if judged is None or judged.chance < scores.threshold:
         return [NO_ANSWER]
+    near = [
+        s
+        for s, score in zip(judged.sentences, judged.scores, strict=True)
+        if score >= judged.scores[0] - scores.further
+    ]
+    following = _following(split(prompt.passages))
     texts: list[str] = []
-    for sentence, score in zip(judged.sentences, judged.scores, strict=True):
-        if len(texts) == MAX_SENTENCES or score < judged.scores[0] - scores.further:
-            break
-        label = prompt.passages[sentence.passage].label
-        if not any(sentence.text in text for text in texts):
-            texts.append(cited(sentence.text, label))
+    for sentence in near[:MAX_SENTENCES]:
+        for part in (sentence, following.get((sentence.passage, sentence.position))):
+            if part is not None and not any(part.text in text for text in texts):
+                texts.append(cited(part.text, prompt.passages[part.passage].label))
     return texts
+
+
+def _following(sentences: list[Sentence]) -> dict[tuple[int, int], Sentence]:
+    """Return what follows each sentence that ends in a colon, which only announces what it should say."""
+    pairs = zip(sentences, sentences[1:], strict=False)
+    return {
+        (first.passage, first.position): second
+        for first, second in pairs
+        if first.text.endswith(":") and first.passage == second.passage
+    }
 
 
 def _context(prompt: ExtractPrompt, sentence: Sentence) -> str:

@@ -94,7 +94,9 @@ def decoder_folder(folder: Path, config: dict[str, Any], *, kind: str = "F32") -
         for name, shape in shapes.items()
     }
     if kind == "BF16":
-        weights = {n: (w.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32) for n, w in weights.items()}
+        weights = {
+            n: (w.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32) for n, w in weights.items()
+        }
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / "model.safetensors", weights, kind=kind)
     (folder / "config.json").write_text(json.dumps(config))
@@ -143,7 +145,8 @@ def decoder_logits(weights: Weights, config: dict[str, Any], tokens: list[int]) 
         name = f"model.layers.{layer}."
         normed = _rms(x, w[name + "input_layernorm.weight"], config["rms_norm_eps"])
         q, k, v = (
-            normed @ w[f"{name}self_attn.{part}_proj.weight"].T + w.get(f"{name}self_attn.{part}_proj.bias", 0)
+            normed @ w[f"{name}self_attn.{part}_proj.weight"].T
+            + w.get(f"{name}self_attn.{part}_proj.bias", 0)
             for part in "qkv"
         )
         out = np.zeros_like(q)
@@ -157,8 +160,10 @@ def decoder_logits(weights: Weights, config: dict[str, Any], tokens: list[int]) 
         x = x + out @ w[name + "self_attn.o_proj.weight"].T
         normed = _rms(x, w[name + "post_attention_layernorm.weight"], config["rms_norm_eps"])
         gate = normed @ w[name + "mlp.gate_proj.weight"].T
-        x = x + (gate / (1 + np.exp(-gate)) * (normed @ w[name + "mlp.up_proj.weight"].T)) @ w[
-            name + "mlp.down_proj.weight"
-        ].T
+        x = (
+            x
+            + (gate / (1 + np.exp(-gate)) * (normed @ w[name + "mlp.up_proj.weight"].T))
+            @ w[name + "mlp.down_proj.weight"].T
+        )
     head_weight = w.get("lm_head.weight", w["model.embed_tokens.weight"])
     return np.asarray(_rms(x, w["model.norm.weight"], config["rms_norm_eps"]) @ head_weight.T)

@@ -25,7 +25,9 @@ TOKENS = [3, 141, 59, 26, 5, 35, 89, 79, 32, 38, 46, 26, 43, 38, 32, 79]
     ],
     ids=["llama", "llama-bfloat16", "qwen2", "llama3-rope"],
 )
-def test_prefill_and_steps_agree_with_the_reference(tmp_path: Path, config: dict[str, Any], kind: str) -> None:
+def test_prefill_and_steps_agree_with_the_reference(
+    tmp_path: Path, config: dict[str, Any], kind: str
+) -> None:
     weights = reference.decoder_folder(tmp_path / "in", config, kind=kind)
     decoder.convert(tmp_path / "in", tmp_path / "out", precision="fp32")
     engine = Decoder(tmp_path / "out", slots=3, window=64, threads=1)

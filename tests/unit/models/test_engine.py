@@ -96,7 +96,9 @@ def test_staggered_joins_give_the_texts_of_solo_runs(engine: Engine, temperature
     settings: dict[str, Any] = {"temperature": temperature, "max_tokens": 48, "ignore_eos": True}
     solo = [engine.run(p, seed=i, **settings).text for i, p in enumerate(PROMPTS)]
     together = []
-    for index, prompt in enumerate(PROMPTS):  # more requests than slots: rows leave and are replaced on the way
+    for index, prompt in enumerate(
+        PROMPTS
+    ):  # more requests than slots: rows leave and are replaced on the way
         together.append(engine.start(prompt, seed=index, **settings))
         time.sleep(0.004 * index)
     assert all(sink.over.wait(WAIT_S) for sink in together)
@@ -230,15 +232,19 @@ def test_stop_texts_and_stop_tokens_end_a_text(engine: Engine) -> None:
     assert cut.text == whole.text[: whole.text.index(stop)]
     assert cut.deltas[-1].finish == "stop"
     kept = engine.run(
-        PROMPTS[0], temperature=0.0, max_tokens=60, ignore_eos=True, stop=(stop,), include_stop_str_in_output=True
+        PROMPTS[0],
+        temperature=0.0,
+        max_tokens=60,
+        ignore_eos=True,
+        stop=(stop,),
+        include_stop_str_in_output=True,
     )
     assert kept.text == cut.text + stop
 
 
 def test_min_tokens_holds_back_the_end(engine: Engine) -> None:
-    chat = PROMPTS[1]
-    free = engine.run(chat, temperature=0.0, max_tokens=200)
-    made = sum(delta.tokens for delta in free.deltas)
-    assert free.deltas[-1].finish == "stop"
-    held = engine.run(chat, temperature=0.0, max_tokens=200, min_tokens=made + 10)
-    assert sum(delta.tokens for delta in held.deltas) > made + 9
+    eager = {min(engine.decoder.shape.end_tokens): 100.0}
+    free = engine.run(PROMPTS[1], temperature=0.0, max_tokens=60, logit_bias=eager)
+    held = engine.run(PROMPTS[1], temperature=0.0, max_tokens=60, logit_bias=eager, min_tokens=20)
+    assert [sum(delta.tokens for delta in sink.deltas) for sink in (free, held)] == [1, 21]
+    assert {sink.deltas[-1].finish for sink in (free, held)} == {"stop"}

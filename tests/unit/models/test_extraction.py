@@ -51,7 +51,9 @@ def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
 def test_every_sentence_stands_in_its_passage(lines: list[str]) -> None:
     passage = Passage(label=1, text="\n".join(lines))
     as_it_is = " ".join(" ".join(lines).split())
-    unquoted = " ".join(" ".join(line.removeprefix("> ") for line in lines).split())  # line breaks and marks of quoting aside
+    unquoted = " ".join(
+        " ".join(line.removeprefix("> ") for line in lines).split()
+    )  # line breaks and marks of quoting aside
     for sentence in split((passage,)):
         assert len(sentence.text) <= MAX_SENTENCE_CHARACTERS
         assert sentence.text in as_it_is or sentence.text in unquoted
@@ -83,7 +85,9 @@ def test_an_answer_is_cited_by_the_label_of_its_passage() -> None:
     assert answer(prompt, bag_of_words, Scores.load())[0] == "The edge listens on port 18000. [3]"
 
 
-@pytest.mark.parametrize("passages", [(), (Passage(label=1, text="Bananas are yellow."),), (Passage(label=1, text=""),)])
+@pytest.mark.parametrize(
+    "passages", [(), (Passage(label=1, text="Bananas are yellow."),), (Passage(label=1, text=""),)]
+)
 def test_where_nothing_answers_it_says_so(passages: tuple[Passage, ...]) -> None:
     prompt = ExtractPrompt(question="Who composed the Magic Flute?", passages=passages)
     assert answer(prompt, bag_of_words, Scores.load()) == [NO_ANSWER]

@@ -25,7 +25,9 @@ def test_a_prompt_reads_back_as_it_was_written(
     question: str, passages: tuple[Passage, ...], answered: str
 ) -> None:
     prompt = render_extract_prompt(question, passages) + answered
-    assert parse_extract_prompt(prompt) == ExtractPrompt(question=question, passages=passages, answered=answered)
+    assert parse_extract_prompt(prompt) == ExtractPrompt(
+        question=question, passages=passages, answered=answered
+    )
 
 
 def test_a_passage_cannot_pose_as_another_one() -> None:

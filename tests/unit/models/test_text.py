@@ -36,7 +36,9 @@ def test_any_cutting_gives_the_text_up_to_a_first_stop(
     said += "" if stopped else matcher.flush()
     whole, found = plain(text, stops, include=include)
     assert stopped == found
-    if stopped and said != whole:  # a shorter stop that ends earlier may be complete before a longer one begins
+    if (
+        stopped and said != whole
+    ):  # a shorter stop that ends earlier may be complete before a longer one begins
         assert any(said == plain(text, [stop], include=include)[0] for stop in stops)
     else:
         assert said == whole
