@@ -31,7 +31,7 @@ from services.identity.handlers.tokens import Tokens
 from services.identity.handlers.trust import Trust
 from services.identity.handlers.users import Users
 from services.identity.passwords import Argon2Passwords
-from services.identity.publisher import Publisher
+from mesh.events.publisher import Publisher
 from services.identity.replication import Replication
 from services.identity.scopes import read_catalogue
 from services.identity.signing import KeyRing, make_key

@@ -397,3 +397,79 @@ class Inference:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class CredentialsStub:
+    """Keys of providers, for the workers that speak to them.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetCredential = channel.unary_unary(
+                '/soma.slm.v1.Credentials/GetCredential',
+                request_serializer=soma_dot_slm_dot_v1_dot_service__pb2.GetCredentialRequest.SerializeToString,
+                response_deserializer=soma_dot_slm_dot_v1_dot_service__pb2.GetCredentialResponse.FromString,
+                _registered_method=True)
+
+
+class CredentialsServicer:
+    """Keys of providers, for the workers that speak to them.
+    """
+
+    def GetCredential(self, request, context):
+        """Returns the key of a model's provider, for the address that it was stored with and no other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_CredentialsServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetCredential': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCredential,
+                    request_deserializer=soma_dot_slm_dot_v1_dot_service__pb2.GetCredentialRequest.FromString,
+                    response_serializer=soma_dot_slm_dot_v1_dot_service__pb2.GetCredentialResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'soma.slm.v1.Credentials', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('soma.slm.v1.Credentials', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Credentials:
+    """Keys of providers, for the workers that speak to them.
+    """
+
+    @staticmethod
+    def GetCredential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soma.slm.v1.Credentials/GetCredential',
+            soma_dot_slm_dot_v1_dot_service__pb2.GetCredentialRequest.SerializeToString,
+            soma_dot_slm_dot_v1_dot_service__pb2.GetCredentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

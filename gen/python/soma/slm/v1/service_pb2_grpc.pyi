@@ -149,3 +149,34 @@ class InferenceServicer(metaclass=_abc_1.ABCMeta):
         """Turns texts into vectors of unit length."""
 
 def add_InferenceServicer_to_server(servicer: InferenceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class CredentialsStub:
+    """Keys of providers, for the workers that speak to them."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> CredentialsAsyncStub: ...
+    GetCredential: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetCredentialRequest, _service_pb2.GetCredentialResponse]
+    """Returns the key of a model's provider, for the address that it was stored with and no other."""
+
+@_typing.type_check_only
+class CredentialsAsyncStub(CredentialsStub):
+    """Keys of providers, for the workers that speak to them."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    GetCredential: _aio.UnaryUnaryMultiCallable[_service_pb2.GetCredentialRequest, _service_pb2.GetCredentialResponse]  # type: ignore[assignment]
+    """Returns the key of a model's provider, for the address that it was stored with and no other."""
+
+class CredentialsServicer(metaclass=_abc_1.ABCMeta):
+    """Keys of providers, for the workers that speak to them."""
+
+    @_abc_1.abstractmethod
+    def GetCredential(
+        self,
+        request: _service_pb2.GetCredentialRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.GetCredentialResponse, _abc.Awaitable[_service_pb2.GetCredentialResponse]]:
+        """Returns the key of a model's provider, for the address that it was stored with and no other."""
+
+def add_CredentialsServicer_to_server(servicer: CredentialsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
