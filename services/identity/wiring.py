@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from redis.asyncio import Redis
 from soma.identity.v1 import service_pb2_grpc
 
+from mesh.events.publisher import Publisher
 from mesh.events.records import Envelope
 from mesh.runtime.ids import new_id
 from mesh.runtime.process import Process
@@ -31,7 +32,6 @@ from services.identity.handlers.tokens import Tokens
 from services.identity.handlers.trust import Trust
 from services.identity.handlers.users import Users
 from services.identity.passwords import Argon2Passwords
-from mesh.events.publisher import Publisher
 from services.identity.replication import Replication
 from services.identity.scopes import read_catalogue
 from services.identity.signing import KeyRing, make_key

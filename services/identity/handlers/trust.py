@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from google.api.httpbody_pb2 import HttpBody  # type: ignore[import-untyped]  # ships no types
+from google.api.httpbody_pb2 import HttpBody
 from soma.identity.v1 import resources_pb2, service_pb2, service_pb2_grpc
 
 from mesh.runtime.context import current
