@@ -305,7 +305,7 @@ async def drive(
     async def lane() -> None:
         for number, session_id in waiting:
             journal = await follow(client, session_id, texts[number % len(texts)], **options)
-            journals.append(journal)  # noqa: PERF401 - several lanes fill one list
+            journals.append(journal)
 
     start = time.perf_counter()
     await asyncio.gather(*(lane() for _ in range(streams)))

@@ -1,7 +1,6 @@
 """Page tokens: opaque to callers, bound to the list that gave them."""
 
 import base64
-import binascii
 from typing import Final
 
 _DEFAULT_SIZE: Final = 50
@@ -28,7 +27,7 @@ def after(kind: str, page_token: str) -> str | None:
     try:
         padded = page_token + "=" * (-len(page_token) % 4)
         found, _, place = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition("\n")
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # not ASCII, not base64 (binascii.Error), not UTF-8
         raise ValueError("not a page token") from error
     if found != kind or not place:
         raise ValueError("not a page token of this list")

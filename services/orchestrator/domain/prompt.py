@@ -26,6 +26,7 @@ _TURN_TOKENS: Final = 6  # marks, role and newline of one message, counted high
 _EXTRACT_TOKENS: Final = 32  # the frame of an extraction prompt
 _PASSAGE_TOKENS: Final = 12  # label, quotes and braces of one passage
 _LEAST_ANSWER: Final = 16
+_KNOWLEDGE: Final = "Answer from these passages and cite them by number:"
 
 
 class TooLongError(Exception):
@@ -107,7 +108,7 @@ def generation(
         raise TooLongError(needed=fixed + _LEAST_ANSWER, window=window)
     room = window - min(max_tokens, max(_LEAST_ANSWER, (window - fixed) // 2)) - fixed
     spoken, room = _newest(tuple(s for s in history if s.role != "system"), room, count)
-    knowledge, room = _knowledge(sources, room, count)
+    knowledge = _knowledge(sources, room, count)
     messages = (*system, *knowledge, *spoken, Said("user", question))
     used = sum(_cost(said, count) for said in messages) + _TURN_TOKENS
     return Prompt(
@@ -129,19 +130,17 @@ def _newest(history: Sequence[Said], room: int, count: Count) -> tuple[list[Said
     return kept[::-1], room
 
 
-def _knowledge(sources: Sequence[Source], room: int, count: Count) -> tuple[list[Said], int]:
+def _knowledge(sources: Sequence[Source], room: int, count: Count) -> list[Said]:
+    room -= count(_KNOWLEDGE) + _TURN_TOKENS
     lines: list[str] = []
     for source in sources:
         line = f"[{source.number}] {source.title}: {source.text}"
         cost = count(line) + 1
-        if cost > room - _TURN_TOKENS:
+        if cost > room:
             break
         room -= cost
         lines.append(line)
-    if not lines:
-        return [], room
-    text = "Answer from these passages and cite them by number:\n" + "\n".join(lines)
-    return [Said("system", text)], room
+    return [Said("system", "\n".join((_KNOWLEDGE, *lines)))] if lines else []
 
 
 def _cost(said: Said, count: Count) -> int:
