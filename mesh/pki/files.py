@@ -50,8 +50,22 @@ def read_identity(folder: Path) -> Identity:
     Raises:
         UnreadableIdentityError: a file is absent or damaged, or the key is not the certificate's.
     """
-    current = folder / CURRENT
-    source = current.resolve() if current.is_symlink() else folder
+    while True:
+        source = _current(folder)
+        try:
+            return _read(source)
+        except UnreadableIdentityError:
+            # Two rotations within one read take the files away; then there are newer ones.
+            if _current(folder) == source:
+                raise
+
+
+def _current(folder: Path) -> Path:
+    link = folder / CURRENT
+    return folder / link.readlink() if link.is_symlink() else folder
+
+
+def _read(source: Path) -> Identity:
     try:
         identity = Identity(
             chain_pem=(source / "cert.pem").read_bytes(),
@@ -61,9 +75,9 @@ def read_identity(folder: Path) -> Identity:
         key = load_pem_private_key(identity.key_pem, password=None)
         certified = identity.certificate.public_key()
     except (OSError, ValueError) as error:
-        raise UnreadableIdentityError(folder, str(error)) from error
+        raise UnreadableIdentityError(source, str(error)) from error
     if key.public_key() != certified:
-        raise UnreadableIdentityError(folder, "key.pem does not belong to cert.pem")
+        raise UnreadableIdentityError(source, "key.pem does not belong to cert.pem")
     return identity
 
 
@@ -111,7 +125,9 @@ def _point(link: Path, target: str) -> None:
 
 
 def _drop_old_versions(folder: Path) -> None:
-    """Keep the newest versions; the one before the current may still be being read."""
-    versions = sorted(path for path in folder.glob("..[0-9]*") if path.is_dir() and not path.is_symlink())
-    for version in versions[:-KEPT_VERSIONS]:
+    """Keep the current version and the one before it, which may still be being read."""
+    current = _current(folder)
+    versions = (p for p in folder.glob("..[0-9]*") if p.is_dir() and not p.is_symlink())
+    others = sorted((p for p in versions if p != current), key=lambda p: p.stat().st_mtime_ns)
+    for version in others[: 1 - KEPT_VERSIONS]:
         shutil.rmtree(version)
