@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from soma.orchestrator.v1 import resources_pb2 as pb
     from soma.orchestrator.v1 import service_pb2
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from mesh.cli.client import Edge, edge
 from mesh.cli.failures import Failure
 from mesh.cli.output import line, say
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 _LEAVE = frozenset({"/quit", "/exit", "/q"})
 _HELP = "/new begins another session, /session shows this one's id, /quit leaves. Ctrl-C stops an answer."
 
