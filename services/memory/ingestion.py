@@ -11,31 +11,23 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 from mesh.runtime.clock import Clock
 from mesh.runtime.context import acting_for, current
 from mesh.runtime.ids import new_id
-from services.memory import events
+from services.memory import events, indexing
 from services.memory.domain import pages, texts
 from services.memory.domain.resources import Document, Passage
-from services.memory.domain.words import WordEncoder
 from services.memory.errors import bad_page_token, document_not_found, too_many_documents
+from services.memory.indexing import Indexer
 from services.memory.messages import document_message
-from services.memory.ports import Embedder
 from services.memory.publishing import Publisher
 from services.memory.reading.document import Reading
-from services.memory.reading.passages import tokens
 from services.memory.reading.reader import Reader
-from services.memory.store.documents import DocumentStore, Indexable, Standing, Version
+from services.memory.store.documents import DocumentStore, Standing, Version
 from services.memory.store.requests import Request
 from services.memory.store.tenancy import tenant
-from services.memory.store.vectors import Point, Space, VectorStore
-
-BATCH: Final = 32  # texts in one request to the model, at most
-# A query waits for the request in progress: about 1,500 tokens keep that near 0.2 s on two cores.
-BATCH_TOKENS: Final = 1_500
-EMBED_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +56,7 @@ class Ingestion:
         self,
         *,
         store: DocumentStore,
-        vectors: VectorStore,
-        embedder: Embedder,
-        words: WordEncoder,
+        indexer: Indexer,
         reader: Reader,
         publisher: Publisher,
         clock: Clock,
@@ -74,9 +64,7 @@ class Ingestion:
     ) -> None:
         """Take what it works with; `most` bounds the versions that are indexed at once."""
         self._store = store
-        self._vectors = vectors
-        self._embedder = embedder
-        self._words = words
+        self._indexer = indexer
         self._reader = reader
         self._publisher = publisher
         self._clock = clock
@@ -208,28 +196,13 @@ class Ingestion:
         if standing.present:
             return standing.document
         async with self._turn:  # one version at a time: queries come between its batches
-            while left := await self._store.unindexed(ingestion_id, limit=BATCH):
-                await self._index(_batch(left))
+            while left := await self._store.unindexed(ingestion_id, limit=indexing.BATCH):
+                some = indexing.batch(left)
+                await self._indexer.put_passages(some)
+                await self._store.mark_indexed([one.passage.id for one in some])
         told = await self._store.present(standing, events=lambda: self._told(standing))
         self._publisher.offer(told)
         return standing.document
-
-    async def _index(self, batch: Sequence[Indexable]) -> None:
-        passages = [one.passage for one in batch]
-        written = [texts.of_passage(one.title, one.headings, one.text) for one in passages]
-        meanings = await self._embedder.embed(written, timeout_seconds=EMBED_SECONDS)
-        points = [
-            Point(
-                id=one.passage.id,
-                meaning=meaning,
-                words=self._words.text(text),
-                labels=texts.label_terms(one.labels),
-                document=one.passage.document_id,
-            )
-            for one, text, meaning in zip(batch, written, meanings, strict=True)
-        ]
-        await self._vectors.put(Space.PASSAGES, points)
-        await self._store.mark_indexed([one.id for one in passages])
 
     def _told(self, standing: Standing) -> Sequence[events.Event]:
         document, now = standing.document, self._clock.now()
@@ -249,16 +222,6 @@ class Ingestion:
                 },
             ),
         ]
-
-
-def _batch(left: Sequence[Indexable]) -> Sequence[Indexable]:
-    """Take passages from the front, at least one, up to the bound of tokens."""
-    size = 0
-    for number, one in enumerate(left):
-        size += tokens(one.passage.text)
-        if number and size > BATCH_TOKENS:
-            return left[:number]
-    return left
 
 
 def _passages(given: Given, document_id: str, title: str, reading: Reading) -> list[Passage]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from mesh.runtime.clock import Clock
 from mesh.runtime.context import current
@@ -12,17 +11,13 @@ from mesh.runtime.ids import new_id
 from services.memory import events
 from services.memory.domain import pages, texts
 from services.memory.domain.resources import Memory
-from services.memory.domain.words import WordEncoder
 from services.memory.errors import bad_page_token, memory_not_found, nothing_to_remember
+from services.memory.indexing import Indexer
 from services.memory.messages import memory_message
-from services.memory.ports import Embedder
 from services.memory.publishing import Publisher
 from services.memory.store.memories import Kept, MemoryStore
 from services.memory.store.requests import Request
 from services.memory.store.tenancy import tenant
-from services.memory.store.vectors import Point, Space, VectorStore
-
-EMBED_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +35,12 @@ class Remembering:
         self,
         *,
         store: MemoryStore,
-        vectors: VectorStore,
-        embedder: Embedder,
-        words: WordEncoder,
+        indexer: Indexer,
         publisher: Publisher,
         clock: Clock,
     ) -> None:
         self._store = store
-        self._vectors = vectors
-        self._embedder = embedder
-        self._words = words
+        self._indexer = indexer
         self._publisher = publisher
         self._clock = clock
 
@@ -68,7 +59,7 @@ class Remembering:
         kept = await self._store.made_by(request)
         if kept is None:
             # First, so that nothing is written where the model does not answer.
-            meaning = await self._embed(text)
+            meaning = await self._indexer.meaning(text)
             memory = self._new(text, session_id=session_id, labels=labels)
             told = self._told(memory, action="memories.remember")
             kept = await self._store.add(memory, request=request, events=told)
@@ -168,20 +159,9 @@ class Remembering:
             details=details,
         )
 
-    async def _embed(self, text: str) -> list[float]:
-        [vector] = await self._embedder.embed([text], timeout_seconds=EMBED_SECONDS)
-        return vector
-
     async def _index(self, kept: Kept, meaning: list[float] | None) -> None:
         if kept.indexed:
             return
         memory = kept.memory
-        point = Point(
-            id=memory.id,
-            meaning=meaning if meaning is not None else await self._embed(memory.text),
-            words=self._words.text(memory.text),
-            labels=texts.label_terms(memory.labels),
-            session=memory.session_id,
-        )
-        await self._vectors.put(Space.MEMORIES, [point])
+        await self._indexer.put_memory(memory, meaning or await self._indexer.meaning(memory.text))
         await self._store.mark_indexed([memory.id])

@@ -19,6 +19,7 @@ from services.memory.embedding import QueryEmbedder
 from services.memory.handlers.documents import Documents
 from services.memory.handlers.knowledge import Knowledge
 from services.memory.handlers.memories import Memories
+from services.memory.indexing import Indexer
 from services.memory.ingestion import Ingestion
 from services.memory.publishing import Publisher
 from services.memory.reading.blocks import Bounds
@@ -60,9 +61,7 @@ async def build(process: Process) -> None:
     publisher = Publisher(await process.enter(Bus.open(settings, database)))
     remembering = Remembering(
         store=MemoryStore(database),
-        vectors=vectors,
-        embedder=queries,
-        words=words,
+        indexer=Indexer(embedder=queries, words=words, vectors=vectors),
         publisher=publisher,
         clock=clock,
     )
@@ -70,9 +69,7 @@ async def build(process: Process) -> None:
     ingestion = await process.enter(
         Ingestion(
             store=DocumentStore(database),
-            vectors=vectors,
-            embedder=batches,
-            words=words,
+            indexer=Indexer(embedder=batches, words=words, vectors=vectors),
             reader=reader,
             publisher=publisher,
             clock=clock,

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh.storage.database import Database
+from services.memory.domain.resources import Memory
+from services.memory.store.documents import Indexable, indexable_of
+from services.memory.store.memories import memory_of
 from services.memory.store.tenancy import tenant
 from services.memory.store.vectors import Space
 
@@ -28,6 +31,15 @@ _REMOVALS: Final = """
 """
 _REMOVED: Final = "delete from removals where tenant = $1 and point_id = any($2)"
 _TENANTS: Final = "select distinct tenant from memories union select distinct tenant from documents"
+_EVERY_MEMORY: Final = """
+    select id, text, session_id, labels, created_at from memories
+    where tenant = $1 and id > $2 order by id limit $3
+"""
+_EVERY_PASSAGE: Final = """
+    select p.id, p.document_id, i.title, i.source, p.headings, p.text, p.start_at, p.end_at, p.page, i.labels
+    from passages p join ingestions i on i.id = p.ingestion_id
+    where p.tenant = $1 and p.id > $2 order by p.id limit $3
+"""
 _OLD_REQUESTS: Final = """
     delete from requests
     where tenant = $1 and created_at < clock_timestamp() - make_interval(secs => $2)
@@ -75,11 +87,17 @@ class Backlog:
         async with self._database.transaction_all_tenants(readonly=True) as connection:
             return [row["tenant"] for row in await connection.fetch(_TENANTS)]
 
-    async def unindex(self) -> None:
-        """Note that the vector store holds nothing of the tenant, so that all is indexed again."""
-        async with self._database.transaction(tenant=tenant()) as connection:
-            for table in ("memories", "passages"):
-                await connection.execute(f"update {table} set indexed = false where tenant = $1", tenant())
+    async def every_memory(self, *, after: str, limit: int) -> list[Memory]:
+        """Give memories of the tenant in the order of their ids."""
+        async with self._database.transaction(tenant=tenant(), readonly=True) as connection:
+            rows = await connection.fetch(_EVERY_MEMORY, tenant(), after, limit)
+        return [memory_of(row) for row in rows]
+
+    async def every_passage(self, *, after: str, limit: int) -> list[Indexable]:
+        """Give passages of the tenant, also of versions that are not in force yet."""
+        async with self._database.transaction(tenant=tenant(), readonly=True) as connection:
+            rows = await connection.fetch(_EVERY_PASSAGE, tenant(), after, limit)
+        return [indexable_of(row) for row in rows]
 
     async def stale(self, space: Space, ids: Sequence[str]) -> list[str]:
         """Give those ids of the tenant's points that have no row."""

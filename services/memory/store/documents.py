@@ -147,6 +147,11 @@ def passage_of(row: Any) -> Passage:
     )
 
 
+def indexable_of(row: Any) -> Indexable:
+    """Read a row."""
+    return Indexable(passage=passage_of(row), labels=json.loads(row["labels"]))
+
+
 class DocumentStore:
     """Rows of documents of the tenant of the call in progress."""
 
@@ -213,7 +218,7 @@ class DocumentStore:
         """Give passages of a version that the vector store does not hold yet."""
         async with self._database.transaction(tenant=tenant(), readonly=True) as connection:
             rows = await connection.fetch(_UNINDEXED, tenant(), ingestion_id, limit)
-        return [Indexable(passage=passage_of(row), labels=json.loads(row["labels"])) for row in rows]
+        return [indexable_of(row) for row in rows]
 
     async def mark_indexed(self, passage_ids: Sequence[str]) -> None:
         """Note that the vector store holds these."""

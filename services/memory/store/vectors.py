@@ -19,6 +19,8 @@ from typing import Any, Final, TypeVar
 import grpc
 import grpc.aio
 from qdrant_client import AsyncQdrantClient, models
+from qdrant_client import grpc as messages
+from qdrant_client.conversions.conversion import RestToGrpc
 
 from mesh.runtime.waiting import until_up
 from services.memory.domain.words import Words
@@ -120,6 +122,18 @@ def _narrowed(narrowing: Narrowing) -> models.Filter:
     return models.Filter(must=must)
 
 
+def _query(
+    name: str, vector: messages.VectorInput, *, using: str, kept: messages.Filter, limit: int
+) -> messages.QueryPoints:
+    return messages.QueryPoints(
+        collection_name=name,
+        query=messages.Query(nearest=vector),
+        using=using,
+        filter=kept,
+        limit=limit,
+    )
+
+
 def _uuid(identifier: str) -> str:
     return str(uuid.UUID(identifier.rpartition("_")[2]))
 
@@ -179,19 +193,19 @@ class VectorStore:
         How rare a word is, is counted over the tenant's own points: the order of one tenant's
         results tells nothing of another's texts.
         """
-        kept = _narrowed(narrowing)
-        queries = [models.QueryRequest(query=list(meaning), using=MEANING, filter=kept, limit=limit)]
+        name = self._name(space)
+        # The client's own messages: its models would copy every query and every point, 2 ms a search.
+        kept = RestToGrpc.convert_filter(_narrowed(narrowing))
+        dense = messages.VectorInput(dense=messages.DenseVector(data=meaning))
+        queries = [_query(name, dense, using=MEANING, kept=kept, limit=limit)]
         if words.indices:
-            rarity = models.SearchParams(idf=models.IdfCorpusParams(corpus=_own()))
-            queries.append(
-                models.QueryRequest(
-                    query=_sparse(words), using=WORDS, filter=kept, limit=limit, params=rarity
-                )
-            )
-        found = await self._try(
-            lambda: self._client.query_batch_points(self._name(space), queries), SEARCH_SECONDS
-        )
-        ranked = [[_id(space, point.id) for point in answer.points] for answer in found]
+            sparse = messages.SparseVector(indices=words.indices, values=words.weights)
+            query = _query(name, messages.VectorInput(sparse=sparse), using=WORDS, kept=kept, limit=limit)
+            query.params.idf.corpus.CopyFrom(RestToGrpc.convert_filter(_own()))
+            queries.append(query)
+        batch = messages.QueryBatchPoints(collection_name=name, query_points=queries)
+        answer = await self._try(lambda: self._client.grpc_points.QueryBatch(batch), SEARCH_SECONDS)
+        ranked = [[_id(space, point.id.uuid) for point in one.result] for one in answer.result]
         return Rankings(meaning=ranked[0], words=ranked[1] if len(ranked) > 1 else [])
 
     async def put(self, space: Space, points: Sequence[Point]) -> None:
@@ -303,7 +317,7 @@ def _payload(point: Point) -> dict[str, Any]:
 
 
 def _id(space: Space, identifier: Any) -> str:
-    return f"{_PREFIXES[space]}_{uuid.UUID(str(identifier)).hex}"
+    return f"{_PREFIXES[space]}_{str(identifier).replace('-', '')}"
 
 
 def _client(address: str, api_key: str) -> AsyncQdrantClient:

@@ -22,6 +22,7 @@ from mesh.storage.database import Database
 from services.memory.config import Settings
 from services.memory.domain.words import WordEncoder
 from services.memory.embedding import QueryEmbedder
+from services.memory.indexing import Indexer
 from services.memory.ingestion import Ingestion
 from services.memory.publishing import Publisher
 from services.memory.reading.blocks import Bounds
@@ -47,6 +48,7 @@ class Parts:
     documents: DocumentStore
     memories: MemoryStore
     knowledge: KnowledgeStore
+    indexer: Indexer
     remembering: Remembering
     ingestion: Ingestion
     retrieval: Retrieval
@@ -82,20 +84,17 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
         publisher = Publisher(await enter(Bus.open(settings, database)))
         words, clock = WordEncoder(), SystemClock()
         reader = await enter(Reader.open(bounds=Bounds(), seconds=10.0, waiting=8))
+        indexer = Indexer(embedder=embedder, words=words, vectors=vectors)
         remembering = Remembering(
             store=MemoryStore(database),
-            vectors=vectors,
-            embedder=embedder,
-            words=words,
+            indexer=indexer,
             publisher=publisher,
             clock=clock,
         )
         ingestion = await enter(
             Ingestion(
                 store=DocumentStore(database),
-                vectors=vectors,
-                embedder=embedder,
-                words=words,
+                indexer=indexer,
                 reader=reader,
                 publisher=publisher,
                 clock=clock,
@@ -111,6 +110,7 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
             documents=DocumentStore(database),
             memories=MemoryStore(database),
             knowledge=KnowledgeStore(database),
+            indexer=indexer,
             remembering=remembering,
             ingestion=ingestion,
             retrieval=Retrieval(

@@ -13,7 +13,9 @@ BOUNDS = Bounds()
 WORDS = st.text(alphabet="abcdefghij .!?,\n\u00e9\u4e2d", min_size=1, max_size=600)
 HEADINGS = st.lists(st.text(alphabet="ABC ", min_size=1, max_size=8), max_size=2).map(tuple)
 BLOCKS = st.lists(
-    st.builds(Block, text=WORDS.map(str.strip), headings=HEADINGS, page=st.integers(0, 2), tight=st.booleans()),
+    st.builds(
+        Block, text=WORDS.map(str.strip), headings=HEADINGS, page=st.integers(0, 2), tight=st.booleans()
+    ),
     min_size=1,
     max_size=12,
 )
