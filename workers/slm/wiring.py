@@ -1,19 +1,18 @@
 """Builds the slm worker."""
 
 from soma.slm.v1 import events_pb2 as slm_pb
-from soma.slm.v1 import resources_pb2 as models_pb
 
 from mesh.events.bus import Bus
 from mesh.events.consumer import Consumer
 from mesh.inference.addresses import AddressPolicy
 from mesh.inference.http import ProviderHttp
 from mesh.inference.triton import Triton
-from mesh.runtime.errors import FailedPrecondition
 from mesh.runtime.ids import new_id
 from mesh.runtime.process import Process
 from mesh.turnlog import Leases, Link, Signals
 from workers.slm.backends import Backends
 from workers.slm.config import Settings
+from workers.slm.credentials import Credentials
 from workers.slm.crew import Crew
 
 _MOST_WAITING = 256
@@ -28,7 +27,8 @@ async def build(process: Process) -> None:
     policy = AddressPolicy(allow_loopback=settings.provider_loopback, allow_private=settings.provider_private)
     http = await process.enter(ProviderHttp.open(policy))
     leases = Leases(link, owner=new_id("wrk"))
-    backends = Backends(triton=triton, http=http, key_of=_key_of)
+    credentials = Credentials(process.channel("slm"))
+    backends = Backends(triton=triton, http=http, key_of=credentials.key_of)
     crew = Crew(settings, leases=leases, backends=backends, bus=bus)
     consumer = Consumer(
         settings,
@@ -45,9 +45,3 @@ async def build(process: Process) -> None:
     process.ready_when("redis", link.ping)
     process.ready_when("kafka", consumer.ping)
     process.ready_when("triton", triton.ready)
-
-
-async def _key_of(model: models_pb.Model) -> str:
-    if model.has_api_key:
-        raise FailedPrecondition("PROVIDER_REFUSED", f"no way to the key of model {model.name}")
-    return ""
