@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from mesh.stack import client
 from mesh.stack.catalogue import BY_NAME, SERVERS, WORKLOADS
 from mesh.stack.environment import Environment
-from mesh.stack.errors import AlreadyAtWorkError, Code, StackError
+from mesh.stack.errors import AlreadyAtWorkError, storage_failure
 from mesh.stack.home import CHECKOUT, Home, write_atomically
 from mesh.stack.install import installed
 from mesh.stack.plan import plan_of
@@ -97,24 +96,10 @@ def storage_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise disk_full(place) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise StackError(
-                f"{error.filename or place} may not be written",
-                fix="set SOMA_HOME to a folder of your own",
-                code=Code.NOT_WRITABLE,
-            ) from error
-        raise
-
-
-def disk_full(place: Path) -> StackError:
-    """Give the error for a file system without space."""
-    return StackError(
-        f"the disk that holds {place} is full",
-        fix="free some space (2.5 GB are needed at first), or set SOMA_HOME to another disk",
-        code=Code.DISK_FULL,
-    )
+        known = storage_failure(error, place)
+        if known is None:
+            raise
+        raise known from error
 
 
 def first_run_environment(settings: StackSettings) -> dict[str, str]:

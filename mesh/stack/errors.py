@@ -9,6 +9,8 @@ Standard library only: `scripts/bootstrap.py` reads it before anything is instal
 
 from __future__ import annotations
 
+import errno
+import re
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,6 +20,7 @@ class Code(StrEnum):
 
     PORT_TAKEN = "PORT_TAKEN"
     DISK_FULL = "DISK_FULL"
+    LITTLE_MEMORY = "LITTLE_MEMORY"
     NOT_WRITABLE = "NOT_WRITABLE"
     LIBRARY_MISSING = "LIBRARY_MISSING"
     PYTHON_TOO_OLD = "PYTHON_TOO_OLD"
@@ -66,6 +69,68 @@ class StackError(Exception):
     def from_dict(cls, parts: dict[str, str]) -> StackError:
         """Rebuild an error that came over the control socket."""
         return cls(parts["cause"], fix=parts["fix"], code=Code(parts["code"]))
+
+
+KNOWN_CAUSES: tuple[tuple[re.Pattern[str], str, Code], ...] = (
+    (
+        re.compile(r"No space left on device|Disk quota exceeded"),
+        "free some space, or set SOMA_HOME to another disk, and run again",
+        Code.DISK_FULL,
+    ),
+    (
+        re.compile(
+            r"error while loading shared libraries: (?P<what>[^:]+)|(?P<other>lib\S+\.so[.\d]*): cannot open"
+        ),
+        "install the system's package that holds that library, and run again",
+        Code.LIBRARY_MISSING,
+    ),
+    (
+        re.compile(r"Cannot allocate memory|OutOfMemoryError|insufficient memory"),
+        "free some memory, or start a part: soma up --only ...",
+        Code.LITTLE_MEMORY,
+    ),
+)
+
+
+def failure(cause: str, *, said: str, fix: str, code: Code) -> StackError:
+    """Give the error for a program that failed, by what it said where that is a known cause.
+
+    Args:
+        cause: which program failed and how.
+        said: what it wrote.
+        fix: what to do where the cause is not known.
+        code: its name in that case.
+    """
+    for pattern, known_fix, known_code in KNOWN_CAUSES:
+        found = pattern.search(said)
+        if found:
+            line = next(line for line in said.splitlines() if pattern.search(line))
+            return StackError(f"{cause}: {line.strip()[:300]}", fix=known_fix, code=known_code)
+    return StackError(f"{cause}: {last_line(said)}", fix=fix, code=code)
+
+
+def storage_failure(error: OSError, place: Path) -> StackError | None:
+    """Say what a failed write means: a full disk, a folder that is not ours; None for anything else."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StackError(
+            f"the disk that holds {place} is full",
+            fix="free some space (3 GB are needed at first), or set SOMA_HOME to another disk",
+            code=Code.DISK_FULL,
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StackError(
+            f"{error.filename or place} may not be written",
+            fix="set SOMA_HOME to a folder of your own",
+            code=Code.NOT_WRITABLE,
+        )
+    return None
+
+
+def last_line(said: str) -> str:
+    """Give the last line that says something; a traceback's inner lines do not."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Traceback", "File ", "^", "~"))]
+    return telling[-1][:300] if telling else "it wrote nothing"
 
 
 class AlreadyAtWorkError(StackError):

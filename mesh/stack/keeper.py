@@ -9,14 +9,13 @@ from pathlib import Path
 
 from mesh.stack import orphans
 from mesh.stack.child import Child, tail
-from mesh.stack.errors import Code, StackError
+from mesh.stack.errors import Code, StackError, failure, storage_failure
 from mesh.stack.home import Home
 from mesh.stack.lifecycle import Lifecycle, RestartPolicy, State
 from mesh.stack.servers.server import Runnable
 
 START_LIMIT = 120.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.03, 0.25
-NOISE = ("Traceback", "    ")
 
 
 class Keeper:
@@ -111,11 +110,19 @@ class Keeper:
             if self.lifecycle.state is State.FAILED:
                 self.failure = self._given_up()
         except StackError as error:
-            self.failure = error
-            self.lifecycle = Lifecycle(state=State.FAILED, restarts=self.lifecycle.restarts)
+            self._cannot(error)
+        except OSError as error:
+            known = storage_failure(error, self._home.root)
+            if known is None:
+                raise
+            self._cannot(known)
         finally:
             self._task = None
-        await self._tell()
+            await self._tell()
+
+    def _cannot(self, error: StackError) -> None:
+        self.failure = error
+        self.lifecycle = Lifecycle(state=State.FAILED, restarts=self.lifecycle.restarts)
 
     async def _once(self) -> int:
         await self.runnable.prepare()
@@ -153,29 +160,30 @@ class Keeper:
     def _death(self) -> StackError:
         code = self.lifecycle.last_exit
         how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
-        return StackError(
-            f"{self.name} ended {how} while it started: {last_words(self.log)}",
+        return failure(
+            f"{self.name} ended {how} while it started",
+            said=self._said(),
             fix=f"read {self.log}",
             code=Code.DIED_IN_START,
         )
 
     def _given_up(self) -> StackError:
-        return StackError(
+        return failure(
             f"{self.name} died {len(self.lifecycle.deaths)} times within"
-            f" {self._policy.window:.0f} s and is left alone: {last_words(self.log)}",
+            f" {self._policy.window:.0f} s and is left alone",
+            said=self._said(),
             fix=f"read {self.log}, then `soma restart {self.name}`",
             code=Code.GAVE_UP,
         )
 
     def _late(self) -> StackError:
-        return StackError(
-            f"{self.name} was not ready within {START_LIMIT:.0f} s: {last_words(self.log)}",
+        return failure(
+            f"{self.name} was not ready within {START_LIMIT:.0f} s",
+            said=self._said(),
             fix=f"read {self.log}",
             code=Code.NOT_READY_IN_TIME,
         )
 
-
-def last_words(log: Path) -> str:
-    """Give the last line of a log that says something."""
-    said = [line.strip() for line in tail(log, 20) if line.strip() and not line.startswith(NOISE)]
-    return said[-1][:300] if said else "it wrote nothing"
+    def _said(self) -> str:
+        """What it wrote at last: enough to hold the reason, not so much as to hold an older one."""
+        return "\n".join(tail(self.log, 12))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mesh.stack.child import open_log, tail
 from mesh.stack.environment import Environment
-from mesh.stack.errors import Code, StackError
+from mesh.stack.errors import Code, failure
 from mesh.stack.home import CHECKOUT, Home, write_atomically
 
 CERTIFICATES_FRESH = 10 * 3600.0
@@ -84,9 +84,9 @@ class Step:
                 await process.wait()
                 raise
         if process.returncode:
-            last = next(iter(tail(log, 1)), f"exit code {process.returncode}")
-            raise StackError(
-                f"step {self.name} failed: {last[:300]}",
+            raise failure(
+                f"step {self.name} failed",
+                said="\n".join(tail(log, 12)),
                 fix=f"read {log}",
                 code=Code.STEP_FAILED,
             )

@@ -5,14 +5,13 @@ Standard library only (see `mesh.stack.errors`).
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from mesh.stack.errors import Code, StackError
+from mesh.stack.errors import StackError, storage_failure
 from mesh.stack.home import CHECKOUT, Home
 from mesh.stack.install import venvs
 
@@ -55,11 +54,7 @@ def _install(home: Home, *, development: bool) -> None:
             for one in made:
                 one.result()
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StackError(
-            f"{error.filename or home.lib}: {error.strerror}",
-            fix="free 2.5 GB, or set SOMA_HOME to another disk"
-            if full
-            else "set SOMA_HOME to a folder of your own",
-            code=Code.DISK_FULL if full else Code.NOT_WRITABLE,
-        ) from error
+        known = storage_failure(error, home.lib)
+        if known is None:
+            raise
+        raise known from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from mesh.stack import commands, locate, probes
 from mesh.stack.catalogue import Kind
 from mesh.stack.environment import Environment
-from mesh.stack.errors import Code, StackError
+from mesh.stack.errors import Code, failure
 from mesh.stack.home import Home, site_packages, write_atomically
 from mesh.stack.ports import LOOPBACK, Ports
 from mesh.stack.servers.server import Launch
@@ -66,8 +66,9 @@ class Envoy:
             environment=self._environment.of_python(),
         )
         if made.code:
-            raise StackError(
-                f"Envoy's bootstrap failed: {made.error[-300:]}",
+            raise failure(
+                "Envoy's bootstrap failed",
+                said=made.error,
                 fix="run `soma doctor`",
                 code=Code.STEP_FAILED,
             )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mesh.stack import commands, probes
 from mesh.stack.catalogue import Kind
-from mesh.stack.errors import Code, StackError
+from mesh.stack.errors import Code, StackError, failure
 from mesh.stack.home import Home, site_packages, write_atomically
 from mesh.stack.install.marker import marks
 from mesh.stack.ports import LOOPBACK, Ports
@@ -120,8 +120,9 @@ class Kafka:
             (*self._java(), *tool), directory=self._folder, environment=self._environment()
         )
         if made.code:
-            raise StackError(
-                f"formatting Kafka's log folder failed: {(made.error or made.output)[-300:]}",
+            raise failure(
+                "formatting Kafka's log folder failed",
+                said=made.error + made.output,
                 fix=f"look at {self._folder}; remove it to start from nothing",
                 code=Code.STEP_FAILED,
             )

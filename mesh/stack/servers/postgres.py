@@ -15,7 +15,7 @@ from pathlib import Path
 from mesh.stack import commands, locate, probes
 from mesh.stack.accounts import reachable, substitute, unprivileged
 from mesh.stack.catalogue import Kind
-from mesh.stack.errors import Code, StackError
+from mesh.stack.errors import Code, failure
 from mesh.stack.home import Home, site_packages
 from mesh.stack.ports import LOOPBACK, Ports
 from mesh.stack.secret_files import secret
@@ -113,8 +113,9 @@ class Postgres:
         finally:
             password.unlink()
         if made.code:
-            raise StackError(
-                f"initdb failed: {(made.error or made.output)[-300:]}",
+            raise failure(
+                "initdb failed",
+                said=made.error + made.output,
                 fix=f"look at {folder}; remove it to start from nothing",
                 code=Code.STEP_FAILED,
             )

@@ -223,3 +223,26 @@ async def test_an_unknown_process_is_refused(own: OwnStacks) -> None:
     with pytest.raises(CommandFailedError, match="UNKNOWN_PROCESS"):
         await up(settings, "rediss")
     await nothing_left(settings)
+
+
+@pytest.mark.parametrize(("size", "names"), [("64k", "redis"), ("24m", "redis,postgres")])
+async def test_a_full_disk_is_told_and_nothing_is_left(own: OwnStacks, size: str, names: str) -> None:
+    settings = own.settings()
+    small = settings.home.root
+    Path(small).mkdir(mode=0o711)  # noqa: ASYNC240 - at once, and on the local disk
+    namespace = ("--mount",) if os.geteuid() == 0 else ("--user", "--map-root-user", "--mount")
+    command = (
+        f"mount -t tmpfs -o size={size},mode=0711 tmpfs {small}"
+        f" && exec {sys.executable} -m mesh.cli up --only {names}"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *("unshare", *namespace, "sh", "-c", command),
+        cwd=ROOT,
+        env=environment_of(settings),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await asyncio.wait_for(process.communicate(), PATIENCE)
+    assert process.returncode == 1
+    assert said.decode().strip().splitlines()[-1].endswith("[DISK_FULL]"), said.decode()
+    await nothing_left(settings)

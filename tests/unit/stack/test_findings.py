@@ -10,9 +10,8 @@ import pytest
 from mesh.stack.accounts import Account, reachable
 from mesh.stack.client_file import ClientFile
 from mesh.stack.doctor import ephemeral, memory, process
-from mesh.stack.errors import Code, StackError
+from mesh.stack.errors import Code, StackError, failure
 from mesh.stack.home import Home
-from mesh.stack.keeper import last_words
 from mesh.stack.ports import Ports
 
 ROW: dict[str, Any] = {
@@ -64,11 +63,38 @@ def test_an_error_is_one_line_and_survives_the_socket() -> None:
     assert str(StackError.from_dict(error.as_dict())) == str(error)
 
 
-def test_the_last_words_of_a_log_are_its_last_line_that_says_something(tmp_path: Path) -> None:
-    log = tmp_path / "one.log"
-    log.write_text("first\nTraceback (most recent call last):\n  File x\nValueError: no\n\n")
-    assert last_words(log) == "ValueError: no"
-    assert last_words(tmp_path / "none.log") == "it wrote nothing"
+SAID = {
+    "nothing": ("", "it wrote nothing", Code.DIED_IN_START),
+    "a traceback": (
+        "first\nTraceback (most recent call last):\n  File x\nValueError: no\n\n",
+        "ValueError: no",
+        Code.DIED_IN_START,
+    ),
+    "a full disk": (
+        "initdb: error: could not write: No space left on device\nremoving data\n",
+        "could not write: No space left on device",
+        Code.DISK_FULL,
+    ),
+    "a missing library": (
+        "stub: error while loading shared libraries: libpython3.11.so.1.0: cannot open shared object file\n",
+        "libpython3.11.so.1.0",
+        Code.LIBRARY_MISSING,
+    ),
+    "no memory": (
+        "java.lang.OutOfMemoryError: Java heap space\nbye\n",
+        "OutOfMemoryError",
+        Code.LITTLE_MEMORY,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_a_failed_program_is_explained_by_what_it_said(case: str) -> None:
+    said, told, code = SAID[case]
+    error = failure("it died", said=said, fix="read the log", code=Code.DIED_IN_START)
+    assert error.cause.startswith("it died: ")
+    assert told in error.cause
+    assert error.code is code
 
 
 def test_a_closed_folder_above_makes_a_path_unreachable(tmp_path: Path) -> None:
