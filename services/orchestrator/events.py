@@ -12,7 +12,8 @@ from soma.slm.v1 import events_pb2 as slm_pb
 from mesh.events.records import Record
 from mesh.runtime.context import current
 from mesh.runtime.ids import new_id
-from services.orchestrator.domain.conversation import Turn
+from services.orchestrator.domain.conversation import State, Turn
+from services.orchestrator.domain.personas import BUILT_IN
 
 REQUESTS = "slm.requests"
 TURNS = "turns.events"
@@ -34,8 +35,14 @@ def generation(turn: Turn, request: slm_pb.GenerationRequest) -> Record[slm_pb.G
 def turn_ended(turn: Turn, whole: pb.Turn, *, now: datetime) -> Record[events_pb.TurnEnded]:
     """Tell that a turn ended."""
     record_id = f"{turn.id}-ended"
+    persona = BUILT_IN.get(turn.persona)
     message = events_pb.TurnEnded(
-        id=record_id, time=timestamp(now), subject=turn.subject, turn=whole, persona=turn.persona
+        id=record_id,
+        time=timestamp(now),
+        subject=turn.subject,
+        turn=whole,
+        persona=turn.persona,
+        remember=persona is not None and persona.recall and turn.state is State.COMPLETED,
     )
     return Record(id=record_id, topic=TURNS, key=turn.session_id, tenant=turn.tenant, message=message)
 
