@@ -5,6 +5,18 @@ from __future__ import annotations
 import pytest
 
 from tests.support import stack as stacks
+from tests.support.golden import Golden
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what goldens need."""
+    parser.addoption("--update", action="store_true", help="write golden files anew")
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Golden files (see `tests/support/golden.py`)."""
+    return Golden(update=request.config.getoption("--update"))
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,9 @@ async def test_certificates_rotate(edge: Edge) -> None:
 
 
 async def test_tap_shows_calls_as_they_happen(edge: Edge) -> None:
-    tapping = asyncio.create_task(soma(edge, "tap", "xds", "--method", "soma.mesh.v1.ControlPlane", "-n", "1"))
+    tapping = asyncio.create_task(
+        soma(edge, "tap", "xds", "--method", "soma.mesh.v1.ControlPlane", "-n", "1")
+    )
     while not tapping.done():
         await soma(edge, "proxies")
     code, data, _ = await tapping
