@@ -43,7 +43,7 @@ class Replica:
     async def start(self) -> None:
         """Start it and wait until it serves and is ready."""
         folder = self._settings.home.root / "log"
-        with (folder / f"{self.workload}-{self.port}.log").open("ab") as log:  # noqa: ASYNC230 - a test
+        with (folder / f"{self.workload}-{self.port}.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - a test's own child
                 [sys.executable, "-m", BY_NAME[self.workload].module],
                 cwd=ROOT, env=self._environment, stdout=log, stderr=log,
@@ -63,7 +63,7 @@ class Replica:
         """Return a channel to it with the certificate of another workload."""
         return mesh_channel(self._settings, caller, self.workload, self.port)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal."""
         assert self._process is not None
         self._process.send_signal(number)
