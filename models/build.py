@@ -13,12 +13,13 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from models.convert.folders import appearing
 
 PACKAGE: Final = Path(__file__).resolve().parent
 REPOSITORY: Final = PACKAGE / "repository"
@@ -62,7 +63,7 @@ def build(out: Path, *, say: Callable[[str], None]) -> Path:
     tree = out / "trees" / key
     folders = {artifact.name: _convert(artifact, out / "artifacts", say) for artifact in artifacts}
     if not tree.is_dir():
-        with _appearing(tree) as partial:
+        with appearing(tree) as partial:
             _assemble(partial, folders)
         say(f"tree {key} built")
     _point(out / "current", Path("trees") / key)
@@ -101,7 +102,7 @@ def _convert(artifact: Artifact, folder: Path, say: Callable[[str], None]) -> Pa
     if found != artifact.sha256:
         raise BuildError(f"{artifact.name}: weights have sha256 {found}, expected {artifact.sha256}")
     started = time.monotonic()
-    with _appearing(target) as partial:
+    with appearing(target) as partial:
         artifact.convert(artifact.source, partial)
     say(f"{artifact.name} converted in {time.monotonic() - started:.1f} s")
     return target
@@ -123,29 +124,6 @@ def _assemble(tree: Path, folders: dict[str, Path]) -> None:
     (tree / "weights").mkdir()
     for name, folder in folders.items():
         (tree / "weights" / name).symlink_to(Path("..") / ".." / ".." / "artifacts" / folder.name)
-
-
-class _appearing:
-    """A folder that is filled under another name and appears whole, by rename, or not at all."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-
-    def __enter__(self) -> Path:
-        self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self._target.parent))
-        self._partial.chmod(0o755)
-        return self._partial
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            if kind is None:
-                os.rename(self._partial, self._target)
-        except OSError:
-            if not self._target.is_dir():  # otherwise somebody else built the same at the same time
-                raise
-        finally:
-            shutil.rmtree(self._partial, ignore_errors=True)
 
 
 def _point(link: Path, target: Path) -> None:

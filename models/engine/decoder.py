@@ -73,7 +73,8 @@ class Decoder:
     def prefill(self, slot: int, tokens: list[int]) -> NDArray[np.float32]:
         """Write the cache of `slot` from its start; return the logits [vocabulary] after the last token."""
         ids = np.asarray([tokens], np.int64)
-        return self._run(slot, ids, [len(tokens)], np.array([len(tokens) - 1], np.int64))[0]
+        logits = self._run(slot, ids, [len(tokens)], np.array([len(tokens) - 1], np.int64))
+        return np.asarray(logits[0])
 
     def step(self, tokens: list[int], lengths: list[int]) -> NDArray[np.float32]:
         """Append one token to each of slots 0 to n-1, whose lengths become `lengths`; return logits [n, vocabulary]."""

@@ -19,7 +19,7 @@ from models.prompting import NO_ANSWER, ExtractPrompt, cited
 
 Embed = Callable[[Sequence[str]], FloatArray]
 
-MAX_CANDIDATES: Final = 14
+MAX_CANDIDATES: Final = 8
 MAX_SENTENCES: Final = 3
 SCORES_FILE: Final = Path(__file__).with_name("scores.json")
 ANSWERABLE_NAMES: Final = (
@@ -76,7 +76,7 @@ def judge(prompt: ExtractPrompt, embed: Embed, scores: Scores) -> Judged | None:
     reading = Reading.of(prompt.question, prompt.passages, sentences)
     lexical = np.array(reading.lexical())
     chosen = [int(i) for i in np.argsort(-lexical, kind="stable")[:MAX_CANDIDATES]]
-    vectors = embed([prompt.question, *(_context(prompt, sentences[i]) for i in chosen)])
+    vectors = embed([prompt.question, *(sentences[i].text for i in chosen)])
     features = reading.features(chosen, vectors[1:] @ vectors[0])
     values = features @ scores.rank
     order = np.argsort(-values, kind="stable")
@@ -118,12 +118,6 @@ def _following(sentences: list[Sentence]) -> dict[tuple[int, int], Sentence]:
         for first, second in pairs
         if first.text.endswith(":") and first.passage == second.passage
     }
-
-
-def _context(prompt: ExtractPrompt, sentence: Sentence) -> str:
-    """Return what is embedded: a sentence under its heading means more than alone."""
-    heading = sentence.heading or prompt.passages[sentence.passage].title
-    return f"{heading}: {sentence.text}" if heading else sentence.text
 
 
 def _evidence(

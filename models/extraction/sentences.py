@@ -48,7 +48,8 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
     """Yield (heading, block of running text); one block a paragraph, list item, table row or line of code."""
-    heading, lines, fenced = "", [], False
+    heading, fenced = "", False
+    lines: list[str] = []
     sources = text.splitlines()
     for number, line in enumerate(sources):
         below = sources[number + 1] if number + 1 < len(sources) else ""

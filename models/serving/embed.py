@@ -31,6 +31,7 @@ class TritonPythonModel:
         options.intra_op_num_threads = settings.number("threads")
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False  # an arena keeps the memory of the largest bulk for good
         self._session = ort.InferenceSession(
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )

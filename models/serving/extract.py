@@ -123,7 +123,7 @@ class TritonPythonModel:
                     self._answer(task)
             except EngineError as error:
                 task.sink.fail(error)
-            except Exception as error:  # the client must hear of it and the worker must live
+            except Exception as error:  # noqa: BLE001  # the client must hear of it and the worker must live
                 pb_utils.Logger.log_error(f"extract failed: {error!r}")
                 task.sink.fail(Broken("the answerer failed on this prompt"))
 

@@ -11,7 +11,7 @@ class Settings:
     def __init__(self, arguments: Mapping[str, str]) -> None:
         """Take what Triton hands to ``initialize``."""
         parameters = json.loads(arguments["model_config"])["parameters"]
-        self._values = {name: entry["string_value"] for name, entry in parameters.items()}
+        self._values: dict[str, str] = {name: entry["string_value"] for name, entry in parameters.items()}
         self._folder = Path(arguments["model_repository"])
 
     def number(self, name: str) -> int:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models import profiles
+from models.convert import __main__ as served
 from models.convert import decoder
 from models.convert.errors import ConversionError
 from models.engine.decoder import Decoder
@@ -72,3 +74,24 @@ def test_a_cut_file_is_refused(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ConversionError, match="cut short"):
         decoder.convert(tmp_path, tmp_path / "out")
+
+
+def test_a_served_model_is_written_whole(tmp_path: Path) -> None:
+    reference.decoder_folder(tmp_path / "tiny", reference.LLAMA)
+    out = tmp_path / "repository"
+    options: dict[str, Any] = {"precision": "int8", "library": tmp_path, "window": 4096, "slots": 4}
+    made = served.convert(tmp_path / "tiny", out, name="tiny", **options)
+    assert made == out / "tiny"
+    text = (made / "config.pbtxt").read_text()
+    assert 'name: "tiny"' in text
+    assert 'key: "window" value { string_value: "128" }' in text
+    assert (made / "1" / "weights" / "model.onnx").is_file()
+    profile = profiles.load_profiles(out)[0]
+    assert (profile.name, profile.model, profile.context_window) == ("tiny", "tiny", 128)
+    assert profile.tokenizer.is_file()
+    with pytest.raises(ConversionError, match="is there already"):
+        served.convert(tmp_path / "tiny", out, name="tiny", **options)
+    (tmp_path / "tiny" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ConversionError, match="not a safetensors file"):
+        served.convert(tmp_path / "tiny", out, name="other", **options)
+    assert [folder.name for folder in out.iterdir()] == ["tiny"]
