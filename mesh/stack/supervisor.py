@@ -60,11 +60,18 @@ class Supervisor:
             await self._reach_all(graph, fresh)
 
     async def _reach_all(self, graph: Mapping[str, tuple[str, ...]], fresh: set[str]) -> None:
+        """Start everything as soon as what it waits for is there.
+
+        A step that an earlier start did waits for nothing, so that on a known home processes load
+        beside the servers; they wait for their servers themselves.
+        """
         reached = {name: asyncio.Event() for name in graph}
 
         async def reach(name: str) -> None:
-            for need in graph[name]:
-                await reached[need].wait()
+            step = self.plan.steps.get(name)
+            if step is None or not step.is_done():
+                for need in graph[name]:
+                    await reached[need].wait()
             await self._reach(name, patient=name not in fresh)
             reached[name].set()
 
