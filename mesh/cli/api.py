@@ -92,8 +92,11 @@ def read_request(method: MethodDescriptor, body: str) -> Message:
         request.MergeFrom(HttpBody(content_type="application/json", data=text.encode()))
         return request
     try:
-        json_format.Parse(text or "{}", request)
-    except json_format.ParseError as error:
+        value = json.loads(text or "{}")
+        if not isinstance(value, dict):
+            raise Failure("the body is not a JSON object", Exit.USAGE)
+        json_format.ParseDict(value, request)
+    except (json.JSONDecodeError, json_format.ParseError, RecursionError) as error:
         raise Failure(f"the body is not a {method.input_type.name}: {error}", Exit.USAGE) from error
     return request
 
