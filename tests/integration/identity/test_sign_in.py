@@ -12,7 +12,8 @@ from soma.identity.v1 import service_pb2 as pb
 
 from mesh.runtime.status import read
 from mesh.stack.settings import StackSettings
-from tests.integration.identity.conftest import (
+from tests.integration.identity.database import audit_of
+from tests.support.identity import (
     PASSWORD,
     Identity,
     MakePerson,
@@ -21,7 +22,6 @@ from tests.integration.identity.conftest import (
     bearer,
     failure,
 )
-from tests.integration.identity.database import audit_of
 
 
 async def test_a_password_gives_a_token_that_says_who_its_holder_is(
