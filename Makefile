@@ -48,7 +48,7 @@ chaos: ## faults with a checker (SEED=7 repeats a run)
 chaos-long: ## the same for an hour
 	@$(DEV) tests.chaos --long $(if $(SEED),--seed $(SEED))
 
-gen: ## generate gen/ and docs/reference from the contracts
+gen: ## generate gen/ from the contracts
 	@$(DEV) scripts.check gen
 
 lint: ## format, lint and import rules, without changing anything
@@ -63,5 +63,5 @@ types: ## check the types
 contracts: ## lint the contracts, look for breaking changes, see that gen/ is fresh
 	@$(DEV) scripts.check contracts
 
-docs: ## check the documents
-	@$(DEV) scripts.check docs
+docs: ## write docs/reference from the contracts and the code
+	@$(DEV) scripts.check reference

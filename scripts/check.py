@@ -25,7 +25,8 @@ CHECKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "docs": ((PYTHON, "scripts/reference.py", "--check"),),
 }
 ACTIONS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "gen": ((PYTHON, "scripts/generate.py"), (PYTHON, "scripts/reference.py")),
+    "gen": ((PYTHON, "scripts/generate.py"),),
+    "reference": ((PYTHON, "scripts/reference.py"),),
     "reformat": (
         (str(BIN / "ruff"), "format", "."),
         (str(BIN / "ruff"), "check", "--fix", "--quiet", "."),
