@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 from soma.slm.v1 import resources_pb2 as models_pb
@@ -32,10 +33,10 @@ class Slm:
 
 
 def creation(
-    name: str, *, request_id: str = "", api_key: str = KEY, **changes: object
+    named: str, /, *, request_id: str = "", api_key: str = KEY, **changes: Any
 ) -> pb.CreateModelRequest:
     """A request for a profile of an OpenAI-compatible provider, changed."""
-    fields = {
+    fields: dict[str, Any] = {
         "name": named,
         "provider": models_pb.PROVIDER_OPENAI,
         "task": models_pb.TASK_GENERATE,
@@ -45,5 +46,5 @@ def creation(
         "max_output_tokens": 1024,
         "description": "elsewhere",
     }
-    model = models_pb.Model(**{**fields, **changes})  # type: ignore[arg-type]  # a table of cases
+    model = models_pb.Model(**{**fields, **changes})
     return pb.CreateModelRequest(model=model, api_key=api_key, request_id=request_id)
