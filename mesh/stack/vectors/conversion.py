@@ -13,7 +13,7 @@ from mesh.stack.vectors.errors import invalid, only, unimplemented, which
 from mesh.stack.vectors.protocol import messages as q
 
 PointId = int | uuid.UUID
-MAX_DEPTH = 64
+MAX_DEPTH = 32  # protobuf itself refuses a message that is nested a hundred deep
 
 
 def point_id(message: q.PointId) -> PointId:
