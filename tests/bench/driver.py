@@ -14,7 +14,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -264,6 +264,24 @@ async def follow(
 _PASSING: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
 
 
+async def check(client: Client, journals: Iterable[Journal], *, patience: float = 20.0) -> list[str]:
+    """Compare what came with what is stored; reads are tried again while the edge is not well."""
+    damage: list[str] = []
+    deadline = time.monotonic() + patience
+    for journal in journals:
+        while True:
+            try:
+                stored = await client.stored(journal.session_id, journal.turn_id)
+            except (grpc.aio.AioRpcError, aiohttp.ClientError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                break
+        damage += journal.damage(stored=stored)
+    return damage
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a load showed."""
@@ -310,10 +328,7 @@ async def drive(
     start = time.perf_counter()
     await asyncio.gather(*(lane() for _ in range(streams)))
     seconds = time.perf_counter() - start
-    damage: list[str] = []
-    for journal in journals:
-        damage += journal.damage(stored=await client.stored(journal.session_id, journal.turn_id))
-    return Report(journals, damage, seconds)
+    return Report(journals, await check(client, journals), seconds)
 
 
 @contextlib.asynccontextmanager

@@ -110,9 +110,10 @@ def generation(
     spoken, room = _newest(tuple(s for s in history if s.role != "system"), room, count)
     knowledge = _knowledge(sources, room, count)
     messages = (*system, *knowledge, *spoken, Said("user", question))
-    used = sum(_cost(said, count) for said in messages) + _TURN_TOKENS
+    text = "".join(_chatml(said) for said in messages) + f"{_TURN_OPEN}assistant\n"
+    used = min(count(text), sum(_cost(said, count) for said in messages) + _TURN_TOKENS)
     return Prompt(
-        text="".join(_chatml(said) for said in messages) + f"{_TURN_OPEN}assistant\n",
+        text=text,
         messages=messages,
         input_tokens=used,
         max_tokens=max(1, min(max_tokens, window - used)),

@@ -5,7 +5,7 @@ import signal
 import statistics
 from collections.abc import Sequence
 
-from tests.bench.driver import GrpcClient, Journal, follow
+from tests.bench.driver import GrpcClient, Journal, check, follow
 from tests.support.replicas import Replica, replica
 from tests.support.stack import Stack
 
@@ -22,13 +22,11 @@ async def streams(client: GrpcClient, **options: float) -> list["asyncio.Task[Jo
     ]
 
 
-async def check(client: GrpcClient, running: "Sequence[asyncio.Task[Journal]]") -> list[Journal]:
+async def whole(client: GrpcClient, running: "Sequence[asyncio.Task[Journal]]") -> list[Journal]:
     journals = await asyncio.gather(*running)
-    damage = []
     for journal in journals:
-        damage += journal.damage(stored=await client.stored(journal.session_id, journal.turn_id))
         assert journal.events[-1].kind == "completed", journal.events[-1]
-    assert damage == []
+    assert await check(client, journals) == []
     return journals
 
 
@@ -48,7 +46,7 @@ async def test_killed_workers_turns_go_on_with_another_one(stack: Stack, client:
         running = await streams(client)
         await half_way(running, one)
         await one.end(signal.SIGKILL)
-        journals = await check(client, running)
+        journals = await whole(client, running)
     affected = stalls(journals, over=1.0)
     assert affected, "the killed worker had no turns"
     assert statistics.median(affected) <= 2.5, affected
@@ -63,7 +61,7 @@ async def test_worker_that_wakes_beside_its_successor_damages_nothing(
         one.send(signal.SIGSTOP)
         await asyncio.sleep(4.0)
         one.send(signal.SIGCONT)
-        await check(client, running)
+        await whole(client, running)
 
 
 async def test_stopped_worker_hands_its_turns_over_at_once(stack: Stack, client: GrpcClient) -> None:
@@ -71,7 +69,7 @@ async def test_stopped_worker_hands_its_turns_over_at_once(stack: Stack, client:
         running = await streams(client)
         await half_way(running, one)
         assert await one.end(signal.SIGTERM) == 0
-        journals = await check(client, running)
+        journals = await whole(client, running)
     # A lease that ran out would cost about two seconds.
     assert max(stalls(journals, over=0.0), default=0.0) < 1.9
 
@@ -80,13 +78,13 @@ async def test_worker_that_joins_in_mid_stream_disturbs_nobody(stack: Stack, cli
     running = await streams(client)
     await asyncio.sleep(0.3)
     async with replica(stack.settings, "worker-slm"):
-        await check(client, running)
+        await whole(client, running)
 
 
 async def test_extracted_answer_is_the_same_after_a_takeover(stack: Stack, client: GrpcClient) -> None:
     """The model `extract` answers the same each time: what was sent is verified and passed over."""
     session_id = await client.create_session("guide")
-    whole = await follow(client, session_id, "What happens to a turn when a worker dies?")
+    alone = await follow(client, session_id, "What happens to a turn when a worker dies?")
     async with replica(stack.settings, "worker-slm") as one:
         sessions = [await client.create_session("guide") for _ in range(STREAMS)]
         running = [
@@ -95,5 +93,5 @@ async def test_extracted_answer_is_the_same_after_a_takeover(stack: Stack, clien
         ]
         await asyncio.sleep(0.08)
         await one.end(signal.SIGKILL)
-        journals = await check(client, running)
-    assert {journal.text for journal in journals} == {whole.text}
+        journals = await whole(client, running)
+    assert {journal.text for journal in journals} == {alone.text}
