@@ -18,11 +18,13 @@ import asyncio
 import contextlib
 import json
 import os
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mesh.stack.errors import Code, StackError
+from mesh.stack.home import Home
 
 if TYPE_CHECKING:
     from mesh.stack.supervisor import Supervisor
@@ -91,6 +93,9 @@ class Control:
                 code=Code.BAD_REQUEST,
             )
             say({"error": refused.as_dict()})
+        except Exception as error:  # noqa: BLE001 - who asked must hear of it, whatever it is
+            traceback.print_exception(error)
+            say({"error": _unexpected(error, self._supervisor.settings.home).as_dict()})
         finally:
             with contextlib.suppress(ConnectionError):
                 await writer.drain()
@@ -135,16 +140,16 @@ class Control:
         work = asyncio.create_task(supervisor.up(names), name="up")
         left = asyncio.create_task(reader.read(1), name="asker left")
         self._starts.add(work)
+        reached = False
         try:
             await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 work.cancel()
             await work
-        except (StackError, asyncio.CancelledError):
-            if first:
-                await supervisor.shut_down()
-            raise
+            reached = True
         finally:
+            if first and not reached:
+                await supervisor.shut_down()
             self._starts.discard(work)
             supervisor.listeners.remove(say)
             left.cancel()
@@ -156,6 +161,14 @@ class Control:
         self._supervisor.listeners.append(say)
         await self._supervisor.shut_down()
         say({"done": True})
+
+
+def _unexpected(error: Exception, home: Home) -> StackError:
+    return StackError(
+        f"the supervisor failed: {type(error).__name__}: {error}",
+        fix=f"read {home.log_of('supervisor')}",
+        code=Code.SUPERVISOR_FAILED,
+    )
 
 
 def _names(request: Request, key: str) -> list[str]:

@@ -35,6 +35,8 @@ class Code(StrEnum):
     LOCKED = "LOCKED"
     NOT_RUNNING = "NOT_RUNNING"
     SUPERVISOR_LOST = "SUPERVISOR_LOST"
+    SUPERVISOR_FAILED = "SUPERVISOR_FAILED"
+    NO_ACCOUNT = "NO_ACCOUNT"
     UNKNOWN_PROCESS = "UNKNOWN_PROCESS"
     BAD_SETTING = "BAD_SETTING"
     BAD_REQUEST = "BAD_REQUEST"
@@ -83,6 +85,11 @@ KNOWN_CAUSES: tuple[tuple[re.Pattern[str], str, Code], ...] = (
         ),
         "install the system's package that holds that library, and run again",
         Code.LIBRARY_MISSING,
+    ),
+    (
+        re.compile(r"could not look up effective user ID"),
+        "run as a user that the system knows (Postgres looks it up in /etc/passwd)",
+        Code.NO_ACCOUNT,
     ),
     (
         re.compile(r"Cannot allocate memory|OutOfMemoryError|insufficient memory"),

@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mesh.stack import bindings, endpoints, orphans
@@ -79,8 +79,8 @@ class Supervisor:
             async with asyncio.TaskGroup() as group:
                 for name in graph:
                     group.create_task(reach(name), name=f"reach {name}")
-        except* StackError as errors:
-            raise _first(errors) from None
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
 
     async def _reach(self, name: str, *, patient: bool) -> None:
         step = self.plan.steps.get(name)
@@ -246,13 +246,18 @@ def _described(keeper: Keeper, *, answered: bool, sessions: Mapping[int, list[in
     }
 
 
-def _first(errors: BaseExceptionGroup[StackError]) -> StackError:
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Give the error that a person can act on, where there is one: the others follow from it."""
+    leaves = list(_leaves(errors))
+    return next((one for one in leaves if isinstance(one, StackError)), leaves[0])
+
+
+def _leaves(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
     for error in errors.exceptions:
-        if isinstance(error, StackError):
-            return error
         if isinstance(error, BaseExceptionGroup):
-            return _first(error)
-    raise AssertionError("a group holds at least one error")
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def main() -> int:
