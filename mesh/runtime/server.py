@@ -24,7 +24,8 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    # Without it the fourth keepalive ping of an idle stream ends the connection (too_many_pings).
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.max_connection_age_grace_ms", 600_000),
     ("grpc.max_metadata_size", 32 * 1024),
 )
