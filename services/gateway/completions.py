@@ -147,7 +147,8 @@ class Completions:
         events = completion.events
         while not completion.ended:
             try:
-                async for event in events:
+                # `read`, since the first event was read so and the two ways may not be mixed.
+                while (event := await events.read()) is not grpc.aio.EOF:
                     if event.HasField("seq"):
                         sequence = event.seq + 1
                     kind = event.WhichOneof("event")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -84,7 +85,8 @@ async def test_a_turn_without_input_names_the_field(edge: Edge) -> None:
 
 async def test_a_body_of_100_megabytes_is_refused_and_the_edge_goes_on(edge: Edge) -> None:
     try:
-        answer = await edge.call("POST", SESSION, raw=b'{"persona":"' + b"x" * 100_000_000 + b'"}')
+        body = io.BytesIO(b'{"persona":"' + b"x" * 100_000_000 + b'"}')
+        answer = await edge.call("POST", SESSION, raw=body)
         assert answer.status == 413, answer
     except (ConnectionError, OSError) as error:
         # Refused before it was read to its end: the edge closes while the client still writes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from tests.support.stack import Stack
@@ -50,9 +50,8 @@ async def test_the_node_example_streams_a_turn(stack: Stack) -> None:
 
 
 async def test_reflection_lists_every_service_of_the_edge(stack: Stack) -> None:
-    files = FileDescriptorSet.FromString((ROOT / "gen/descriptors/soma.binpb").read_bytes()).file
-    expected = {f"{f.package}.{s.name}" for f in files for s in f.service if f.package.startswith("soma.")}
-    inside = {"soma.mesh.v1.ControlPlane", "soma.mesh.v1.Introspection", "soma.policy.v1.Bundles"}
+    described = json.loads((ROOT / "gen/openapi/openapi.json").read_text())
+    expected = {tag["name"] for tag in described["tags"]}
     credentials = grpc.ssl_channel_credentials(stack.ca_file.read_bytes())
     async with grpc.aio.secure_channel(stack.grpc_target, credentials) as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
@@ -62,4 +61,5 @@ async def test_reflection_lists_every_service_of_the_edge(stack: Stack) -> None:
         await call.done_writing()
         answer = await call.read()
     listed = {s.name for s in answer.list_services_response.service}
-    assert expected - inside <= listed
+    assert len(expected) > 10
+    assert expected <= listed

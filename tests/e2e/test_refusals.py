@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import datetime
+import hmac
 import json
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,12 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from joserfc import jwt
-from joserfc.jwk import ECKey, OctKey
+from joserfc.jwk import ECKey
 from soma.orchestrator.v1 import service_pb2, service_pb2_grpc
 
 from mesh.runtime.status import read
 from tests.support.edge import Edge
 from tests.support.stack import Stack
+
+DESCRIPTORS = Path(__file__).resolve().parents[2] / "gen" / "descriptors" / "soma.binpb"
 
 
 def claims(stack: Stack, **changes: Any) -> dict[str, Any]:
@@ -50,14 +54,15 @@ async def forged(stack: Stack, edge: Edge) -> dict[str, str]:
     public = ECKey.import_key(jwks["keys"][0])
     other = ECKey.generate_key("P-256")
     own, head = claims(stack), header(stack)
-    secret = OctKey.import_key(public.as_pem(private=False))
+    confused = unsigned({**head, "alg": "HS256"}, own).rstrip(".")
+    mac = hmac.digest(public.as_pem(private=False), confused.encode(), "sha256")
     genuine = stack.api_key.split(".")
     return {
         "no token": "",
         "not a token": "x.y.z",
         "alg none": unsigned({**head, "alg": "none"}, own),
         "alg None": unsigned({**head, "alg": "None"}, own, genuine[2]),
-        "HS256 with the public key": jwt.encode({**head, "alg": "HS256"}, own, secret, algorithms=["HS256"]),
+        "HS256 with the public key": f"{confused}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}",
         "another key": jwt.encode({**head, "alg": "ES256"}, own, other),
         "another key with its jwk": jwt.encode(
             {**head, "alg": "ES256", "jwk": other.as_dict(private=False)}, own, other
@@ -200,7 +205,7 @@ async def test_a_workload_that_the_mesh_policy_does_not_list_is_refused_with_its
 
 def every_workload_method() -> list[str]:
     """Every RPC of the contracts, as `/package.Service/Method`."""
-    image = FileDescriptorSet.FromString(open("gen/descriptors/soma.binpb", "rb").read())  # noqa: SIM115, PTH123
+    image = FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
     return [f"/{f.package}.{s.name}/{m.name}" for f in image.file if f.package.startswith("soma.")
             for s in f.service for m in s.method]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -12,6 +13,8 @@ from typing import Any
 import aiohttp
 
 Json = dict[str, Any]
+LONG = "Tell me more"
+"""What the bootstrap model answers at length, greedily."""
 ENDS = frozenset({"completed", "refused", "failed"})
 
 
@@ -88,10 +91,12 @@ class Edge:
         return {"authorization": f"Bearer {self.key}"} if self.key else {}
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **headers: str
+        self, method: str, path: str, body: Any = None, *, raw: bytes | io.BytesIO | None = None, **headers: str
     ) -> Answer:
         """One call; `raw` sends bytes instead of JSON."""
-        data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
+        data: bytes | io.BytesIO | None = raw
+        if raw is None and body is not None:
+            data = json.dumps(body).encode()
         sent = {"content-type": "application/json", **self.headers(), **headers}
         async with self.http.request(method, self.url + path, data=data, headers=sent) as answer:
             text = await answer.text()
