@@ -1,11 +1,11 @@
 """Builds what Triton serves: ``python -m models.build --out DIR`` in Triton's environment.
 
     DIR/artifacts/<name>-<digest>/   ONNX graph and tokenizer of one set of weights
-    DIR/trees/<digest>/              repository/ (Triton's), python/ (this package), weights/ (links to artifacts)
+    DIR/trees/<digest>/              repository/ (Triton's), python/ (this package), weights/ (links)
     DIR/current                      link to the tree that was built last
 
-A digest covers everything that the folder was made from, so that what is there need not be made again, and each
-folder appears by one rename. Weights whose sha256 is not the pinned one are refused.
+A digest covers everything that the folder was made from, so that what is there need not be made again, and
+each folder appears by one rename. Weights whose sha256 is not the pinned one are refused.
 """
 
 import argparse
@@ -35,7 +35,7 @@ class BuildError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """One converted set of weights: from which folder, by which function, and the digest that its weights must have."""
+    """One set of weights: from which folder, by which function, and the digest that they must have."""
 
     name: str
     source: Path
@@ -127,11 +127,11 @@ def _assemble(tree: Path, folders: dict[str, Path]) -> None:
 
 
 def _point(link: Path, target: Path) -> None:
-    if link.is_symlink() and os.readlink(link) == str(target):
+    if link.is_symlink() and link.readlink() == target:
         return
     fresh = link.with_name(f".current-{os.getpid()}")
     fresh.symlink_to(target)
-    os.replace(fresh, link)
+    fresh.replace(link)
 
 
 def _files(place: Path, pattern: str) -> list[Path]:

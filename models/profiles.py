@@ -1,4 +1,4 @@
-"""What the tree says of the models it serves, for the slm service: ``profile.json`` beside each ``config.pbtxt``.
+"""What a tree says of its models, for the slm service: ``profile.json`` beside each ``config.pbtxt``.
 
 Knows the standard library only, so that services may import it.
 """
@@ -15,8 +15,9 @@ PromptForm = Literal["extract", "chatml"]
 class Profile:
     """A model's public name and what a caller must know of it.
 
-    `model` is its name in Triton; `tokenizer` the absolute path of its tokenizer.json; `context_window` counts
-    prompt and answer; `notice` is shown wherever the model's words are, empty where there is nothing to say.
+    `model` is its name in Triton; `tokenizer` the absolute path of its tokenizer.json; `context_window`
+    counts prompt and answer; `notice` is shown wherever the model's words are, empty where there is nothing
+    to say.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Profile:
 
 
 def load_profiles(repository: Path) -> list[Profile]:
-    """Return the profiles of a model repository, in the order of their names; models without one are not callable."""
+    """Return a repository's profiles in the order of their names; models without one are not callable."""
     return sorted(
         (_read(file) for file in repository.glob("*/profile.json")), key=lambda profile: profile.name
     )

@@ -3,16 +3,17 @@
 A prompt is UTF-8 text of a first line, one line of JSON, and the answer so far (empty in a new turn)::
 
     soma-extract/1
-    {"question":"Which port has the edge?","passages":[{"label":1,"title":"Ports","text":"The edge has port 18000."}]}
-    The edge has port 18000. [1]
+    {"question":"What listens?","passages":[{"label":1,"title":"","text":"The edge listens."}]}
+    The edge listens. [1]
 
-JSON keeps the borders: no text of a user or of a document can end a field, and a newline inside is escaped. ``label``
-is the number of the citation, unique in the prompt; ``title`` (may be empty) is where the passage comes from, such as
-"First turn > Ports"; passages stand in the order of retrieval, the best first. A taken-over turn sends the prompt with
-the text so far appended; the answer goes on behind it.
+JSON keeps the borders: no text of a user or of a document can end a field, and a newline inside is escaped.
+``label`` is the number of the citation, unique in the prompt; ``title`` (may be empty) is where the passage
+comes from, such as "First turn > Ports"; passages stand in the order of retrieval, the best first. A
+taken-over turn sends the prompt with the text so far appended; the answer goes on behind it.
 
-An answer is sentences verbatim from the passages, each followed by a space and its citation ``[label]``, separated by
-spaces; or `NO_ANSWER` alone. This module knows the standard library only, so that services may import it.
+An answer is sentences verbatim from the passages, each followed by a space and its citation ``[label]``,
+separated by spaces; or `NO_ANSWER` alone. This module knows the standard library only, so that services may
+import it.
 """
 
 import json

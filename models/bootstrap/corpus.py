@@ -1,8 +1,8 @@
 """The bootstrap model's training text: documentation strings of Python and of packages that the locks pin.
 
-Owns the choice, order and form of the text. It reads source files with ``ast`` and imports none of them, so that
-what it collects depends on the files alone. It refuses sources whose licence is not permissive: `PACKAGES` lists
-each one with its licence, and the model card repeats the list.
+Owns the choice, order and form of the text. It reads source files with ``ast`` and imports none of them, so
+that what it collects depends on the files alone. It refuses sources whose licence is not permissive:
+`PACKAGES` lists each one with its licence, and the model card repeats the list.
 """
 
 import ast

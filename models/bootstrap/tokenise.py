@@ -48,7 +48,8 @@ def main() -> None:
     ids.tofile(options.tokens)
     characters = sum(map(len, texts))
     print(
-        f"documents {len(documents)} characters {characters} tokens {len(ids)} sha256 {corpus.digest(documents)}"
+        f"documents {len(documents)} characters {characters} tokens {len(ids)}"
+        f" sha256 {corpus.digest(documents)}"
     )
 
 

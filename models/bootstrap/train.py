@@ -1,11 +1,12 @@
 """Trains the bootstrap model: corpus -> tokenizer -> Llama-shaped weights, by a fixed number of seeded steps.
 
-Needs JAX, which no other part of the project needs and no user's machine gets: run it from an environment of its own
-(docs/models/bootstrap.md has the commands). Owns the architecture and the optimiser; writes ``config.json``,
-``tokenizer.json`` and ``model.safetensors`` (bfloat16) into ``--out``, in the layout of a Hugging Face Llama folder.
+Needs JAX, which no other part of the project needs and no user's machine gets: run it from an environment of
+its own (docs/models/bootstrap.md has the commands). Owns the architecture and the optimiser; writes
+``config.json``, ``tokenizer.json`` and ``model.safetensors`` (bfloat16) into ``--out``, in the layout of a
+Hugging Face Llama folder.
 
-Sources: Llama (arXiv:2302.13971), grouped queries (arXiv:2305.13245), rotary positions (arXiv:2104.09864), Muon
-(https://kellerjordan.github.io/posts/muon).
+Sources: Llama (arXiv:2302.13971), grouped queries (arXiv:2305.13245), rotary positions (arXiv:2104.09864),
+Muon (https://kellerjordan.github.io/posts/muon).
 """
 
 import argparse
@@ -117,7 +118,7 @@ def _attend(weights: Weights, layer: int, x: Array, cos: Array, sin: Array) -> A
 
 
 def loss_of(weights: Weights, tokens: Array) -> Array:
-    """Return the mean cross-entropy in nats of ``tokens`` [batch, length + 1], predicted each from those before."""
+    """Return the mean cross-entropy in nats of ``tokens`` [batch, length + 1], each from those before."""
     weights = {name: weight.astype(COMPUTE) for name, weight in weights.items()}
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     angles = jnp.outer(jnp.arange(inputs.shape[1]), THETA ** (-jnp.arange(0, HEAD, 2) / HEAD))[:, None, :]
@@ -151,8 +152,10 @@ def _orthogonal(update: Array) -> Array:
 
 
 @partial(jax.jit, donate_argnums=(0, 1, 2))
-def step(weights: Weights, first: Weights, second: Weights, tokens: Array, scale: Array, index: Array) -> Any:
-    """Return weights and moments after one step: Muon for the matrices inside, Adam for embedding and norms."""
+def step(  # noqa: PLR0917  # donated buffers are named by position
+    weights: Weights, first: Weights, second: Weights, tokens: Array, scale: Array, index: Array
+) -> Any:
+    """Return weights and moments after a step: Muon for inner matrices, Adam for embedding and norms."""
     loss, gradients = jax.value_and_grad(loss_of)(weights, tokens)
     for name, gradient in gradients.items():
         if gradient.ndim == 2 and "embed" not in name:
@@ -175,6 +178,7 @@ class Schedule:
     steps: int
 
     def scale(self, index: int) -> float:
+        """Return the factor of both rates at a step."""
         fraction = index / self.steps
         return min(1.0, (index + 1) / 50) * (1.0 if fraction < 0.4 else max(0.02, (1 - fraction) / 0.6))
 

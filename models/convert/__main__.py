@@ -1,6 +1,6 @@
 """Makes a served model of a weights folder: ``python -m models.convert FOLDER --out DIR [--name NAME]``.
 
-Writes DIR/NAME: a model of Triton's repository (configuration, entry, profile) with its ONNX graph and tokenizer inside.
+Writes DIR/NAME: a model of Triton's repository (configuration, entry, profile), graph and tokenizer inside.
 DIR can be named to Triton as one more ``--model-repository``. The folder appears by one rename or not at all.
 """
 
@@ -35,7 +35,8 @@ def convert(
     with appearing(target) as partial:
         decoder.convert(source, partial / "1" / "weights", precision=precision)
         shutil.copyfile(TEMPLATE / "1" / "model.py", partial / "1" / "model.py")
-        settings = {"library": str(library), "weights": "1/weights", "window": str(window), "slots": str(slots)}
+        settings = {"library": str(library), "weights": "1/weights"}
+        settings |= {"window": str(window), "slots": str(slots)}
         (partial / "config.pbtxt").write_text(configuration(name, settings))
         (partial / "profile.json").write_text(json.dumps(_profile(name, source, window), indent=2) + "\n")
     return target
@@ -45,10 +46,12 @@ def configuration(name: str, settings: dict[str, str]) -> str:
     """Return the template's config.pbtxt with another name and other parameters."""
     text = (TEMPLATE / "config.pbtxt").read_text().replace('name: "slm"', f'name: "{name}"', 1)
     for key, value in settings.items():
-        pattern = rf'(key: "{key}" value {{ string_value: )"[^"]*"'
-        text, count = re.subn(pattern, lambda found, value=value: f"{found[1]}{json.dumps(value)}", text)
-        if count != 1:
+        opening = f'key: "{key}" value {{ string_value: '
+        before, found, after = text.partition(opening)
+        if not found:
             raise ConversionError(f"the template has no parameter {key}")
+        rest = after[after.index('"', 1) + 1 :]  # the template's own value has no quotation mark inside
+        text = f"{before}{opening}{json.dumps(value)}{rest}"
     return text
 
 
@@ -73,7 +76,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="model repository to add to")
     parser.add_argument("--name", help="the model's name; the folder's by default")
     parser.add_argument("--precision", choices=("int8", "fp32"), default="int8")
-    parser.add_argument("--library", type=Path, default=PACKAGE.parent, help="where the package `models` lies")
+    parser.add_argument("--library", type=Path, default=PACKAGE.parent, help="where `models` lies")
     parser.add_argument("--window", type=int, default=2048, help="tokens of prompt and answer")
     parser.add_argument("--slots", type=int, default=8, help="sequences decoded together")
     options = parser.parse_args()

@@ -1,12 +1,13 @@
 """Llama- and Qwen2-shaped weights to a decoder graph with a key-value cache.
 
 Graph (B sequences of S new tokens, cache of P positions a sequence):
-  in   ``input_ids`` INT64[B,S]; ``seqlens_k`` INT32[B] length after this call minus 1; ``total_seq`` INT32[1] longest
-       length; ``last`` INT64[B] index of each row's last new token; ``past.{layer}.{k|v}`` FLOAT[B,KV,P,D]
-  out  ``logits`` FLOAT[B,V] at ``last``; ``present.{layer}.{k|v}`` FLOAT[B,KV,P,D], which may be the same memory
+  in   ``input_ids`` INT64[B,S]; ``seqlens_k`` INT32[B] length after this call minus 1; ``total_seq`` INT32[1]
+       longest length; ``last`` INT64[B] index of each row's last new token;
+       ``past.{layer}.{k|v}`` FLOAT[B,KV,P,D]
+  out  ``logits`` FLOAT[B,V] at ``last``; ``present.{layer}.{k|v}`` FLOAT[B,KV,P,D], may be the same memory
 
-Sources: arXiv:2302.13971 (Llama), arXiv:2407.10671 (Qwen2), and onnxruntime's contrib operators GroupQueryAttention,
-SkipSimplifiedLayerNormalization, MatMulNBits.
+Sources: arXiv:2302.13971 (Llama), arXiv:2407.10671 (Qwen2), and onnxruntime's contrib operators
+GroupQueryAttention, SkipSimplifiedLayerNormalization, MatMulNBits.
 """
 
 import json
@@ -82,7 +83,7 @@ class Architecture:
 
 
 def rotary_angles(architecture: Architecture) -> NDArray[np.float64]:
-    """Return the angles [positions, head / 2], with Llama 3's stretching where the configuration asks for it."""
+    """Return the angles [positions, head / 2], stretched as Llama 3's where the configuration says so."""
     rope = architecture.rope
     inverse = 1 / rope["rope_theta"] ** (np.arange(0, architecture.head, 2) / architecture.head)
     kind = rope.get("rope_type", rope.get("type", "default"))
@@ -134,7 +135,7 @@ class _DecoderGraph:
         return graph
 
     def _normalise(self, residual: str, skip: str, tensor: str, name: str) -> tuple[str, str]:
-        """Add `skip` to the residual stream and normalise; return (normalised, residual after the addition)."""
+        """Add `skip` to the residual stream and normalise; return (normalised, new residual)."""
         weight = self.graph.weight(f"{name}.norm", self._tensors[tensor])
         if not skip:
             return self.graph.node(

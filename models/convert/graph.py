@@ -57,7 +57,7 @@ class Graph:
         return name
 
     def linear(self, x: str, matrix: NDArray[np.float32], name: str, *, precision: Precision) -> str:
-        """Return ``x @ matrix.T`` for a matrix [out, in]; int8 in blocks of 32 along ``in`` with a scale each."""
+        """Return ``x @ matrix.T`` for a matrix [out, in]; int8 has a scale for each 32 of a row."""
         if precision == "fp32":
             return self.node("MatMul", [x, self.weight(f"{name}.weight", matrix.T)], name)
         rows, columns = matrix.shape

@@ -26,7 +26,7 @@ class Tensors:
     """The tensors of a folder's safetensors files, read as float32 when asked for."""
 
     def __init__(self, folder: Path) -> None:
-        """Map every ``*.safetensors`` of `folder`; raise `ConversionError` where there is none or one is broken."""
+        """Map every ``*.safetensors`` of `folder`; raise `ConversionError` where none is right."""
         self._tensors: dict[str, tuple[str, NDArray[Any]]] = {}
         files = sorted(folder.glob("*.safetensors"))
         if not files:

@@ -37,7 +37,7 @@ class Batch(Generic[Owner]):
         return self._decoder.slots - len(self.rows)
 
     def add(self, owner: Owner, tokens: list[int]) -> tuple[Row[Owner], NDArray[np.float32]]:
-        """Prefill a new last row; return it with the logits of its next token. The caller sets `Row.token`."""
+        """Prefill a new last row; return it with its next token's logits. The caller sets `Row.token`."""
         logits = self._decoder.prefill(len(self.rows), tokens)
         row = Row(owner=owner, length=len(tokens))
         self.rows.append(row)

@@ -1,7 +1,7 @@
 """One decoder graph and the key-value cache of its slots.
 
-The cache is allocated once, [slots, heads, window, head] a layer, and bound by address: the graph reads and writes
-it in place. Memory of slots that were never used is not resident.
+The cache is allocated once, [slots, heads, window, head] a layer, and bound by address: the graph reads and
+writes it in place. Memory of slots that were never used is not resident.
 """
 
 import json
@@ -77,7 +77,7 @@ class Decoder:
         return np.asarray(logits[0])
 
     def step(self, tokens: list[int], lengths: list[int]) -> NDArray[np.float32]:
-        """Append one token to each of slots 0 to n-1, whose lengths become `lengths`; return logits [n, vocabulary]."""
+        """Append a token to each of the first slots, to the new `lengths`; return logits [n, vocabulary]."""
         ids = np.asarray(tokens, np.int64)[:, None]
         return self._run(0, ids, lengths, np.zeros(len(tokens), np.int64))
 

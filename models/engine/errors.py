@@ -5,17 +5,17 @@ class EngineError(Exception):
     """Any refusal or failure of a generation."""
 
 
-class InvalidRequest(EngineError):
+class InvalidRequestError(EngineError):
     """The request itself is wrong; sending it again cannot help."""
 
 
-class QueueFull(EngineError):
+class QueueFullError(EngineError):
     """All slots are busy and the queue is at its bound; try again later."""
 
 
-class Stopped(EngineError):
+class StoppedError(EngineError):
     """The engine is shutting down."""
 
 
-class Broken(EngineError):
+class BrokenError(EngineError):
     """A step of the model failed; its sequences are lost, the engine goes on."""

@@ -1,8 +1,8 @@
 """Sampling parameters in vLLM's names, and the sampler.
 
-Owns what a request may ask of the choice of tokens; refuses every name it does not know. The random number of a
-token depends on the request's seed and the token's absolute position only, so neither the batch nor a takeover in
-mid-text changes it.
+Owns what a request may ask of the choice of tokens; refuses every name it does not know. The random number of
+a token depends on the request's seed and the token's absolute position only, so neither the batch nor a
+takeover in mid-text changes it.
 """
 
 import secrets
@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engine.errors import InvalidRequest
+from models.engine.errors import InvalidRequestError
 
 GREEDY_BELOW: Final = 1e-5
 MAX_STOPS: Final = 16
@@ -56,22 +56,22 @@ class Sampling:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "Sampling":
-        """Return the parameters of a JSON object; raise `InvalidRequest` naming the first that is wrong."""
+        """Return a JSON object's parameters; raise `InvalidRequestError` naming the first that is wrong."""
         known = {field.name for field in fields(cls)}
         chosen: dict[str, Any] = {}
         for name, value in values.items():
             if name in _NEUTRAL:
                 if value not in _NEUTRAL[name]:
-                    raise InvalidRequest(f"sampling parameter {name}={value!r} is not supported")
+                    raise InvalidRequestError(f"sampling parameter {name}={value!r} is not supported")
             elif name not in known:
-                raise InvalidRequest(
+                raise InvalidRequestError(
                     f"unknown sampling parameter {name!r}; known: {', '.join(sorted(known))}"
                 )
             elif value is not None:
                 chosen[name] = _READERS[name](name, value)
         sampling = cls(**chosen)
         if sampling.min_tokens > sampling.max_tokens:
-            raise InvalidRequest("min_tokens is greater than max_tokens")
+            raise InvalidRequestError("min_tokens is greater than max_tokens")
         return sampling
 
     @property
@@ -99,7 +99,7 @@ def _number(low: float, high: float, *, whole: bool = False) -> Callable[[str, A
         right = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
         if not right or not low <= value <= high:
             kind = "a whole number" if whole else "a number"
-            raise InvalidRequest(
+            raise InvalidRequestError(
                 f"sampling parameter {name} must be {kind} from {low} to {high}, not {value!r}"
             )
         return value if whole else float(value)
@@ -109,7 +109,7 @@ def _number(low: float, high: float, *, whole: bool = False) -> Callable[[str, A
 
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise InvalidRequest(f"sampling parameter {name} must be true or false, not {value!r}")
+        raise InvalidRequestError(f"sampling parameter {name} must be true or false, not {value!r}")
     return value
 
 
@@ -120,25 +120,25 @@ def _top_k(name: str, value: Any) -> int:
 def _stops(name: str, value: Any) -> tuple[str, ...]:
     stops = [value] if isinstance(value, str) else value
     if not isinstance(stops, list) or not all(isinstance(stop, str) and stop for stop in stops):
-        raise InvalidRequest(f"sampling parameter {name} must be a text or a list of texts, none empty")
+        raise InvalidRequestError(f"sampling parameter {name} must be a text or a list of texts, none empty")
     if len(stops) > MAX_STOPS:
-        raise InvalidRequest(f"sampling parameter {name} has more than {MAX_STOPS} entries")
+        raise InvalidRequestError(f"sampling parameter {name} has more than {MAX_STOPS} entries")
     return tuple(stops)
 
 
 def _token_ids(name: str, value: Any) -> tuple[int, ...]:
     if not isinstance(value, list):
-        raise InvalidRequest(f"sampling parameter {name} must be a list of token ids")
+        raise InvalidRequestError(f"sampling parameter {name} must be a list of token ids")
     return tuple(_number(0, 2**31, whole=True)(name, token) for token in value)
 
 
 def _bias(name: str, value: Any) -> dict[int, float]:
     if not isinstance(value, dict):
-        raise InvalidRequest(f"sampling parameter {name} must be an object of token id to number")
+        raise InvalidRequestError(f"sampling parameter {name} must be an object of token id to number")
     try:
         return {int(token): _number(-100, 100)(name, bias) for token, bias in value.items()}
     except ValueError as error:
-        raise InvalidRequest(f"sampling parameter {name} has a key that is not a token id") from error
+        raise InvalidRequestError(f"sampling parameter {name} has a key that is not a token id") from error
 
 
 _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
@@ -163,7 +163,7 @@ _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
 
 
 class Sampler:
-    """Chooses one request's tokens, in the order penalties, bias, minimum length, temperature, cut-offs, draw."""
+    """Chooses a request's tokens: penalties, bias, minimum length, temperature, cut-offs, draw."""
 
     def __init__(self, sampling: Sampling, prompt: Sequence[int], *, end_tokens: frozenset[int]) -> None:
         """Prepare for a prompt; `sampling` must be seeded."""

@@ -1,7 +1,7 @@
-"""One stepping thread: admits queued requests to free slots, decodes all running ones together, hands out text.
+"""One stepping thread: admits requests to free slots, decodes all running ones together, hands out text.
 
-Owns the bounded queue, the order of prefill and decode, the gathering of tokens into deltas, and cancellation of
-running and queued requests. It refuses work past the bound instead of letting it wait without end.
+Owns the bounded queue, the order of prefill and decode, the gathering of tokens into deltas, and cancellation
+of running and queued requests. It refuses work past the bound instead of letting it wait without end.
 """
 
 import logging
@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from models.engine.batch import Batch, Row
 from models.engine.decoder import Decoder
-from models.engine.errors import Broken, EngineError, InvalidRequest, QueueFull, Stopped
+from models.engine.errors import BrokenError, EngineError, InvalidRequestError, QueueFullError, StoppedError
 from models.engine.results import Delta, Finish, Sink
 from models.engine.sampling import Sampler, Sampling
 from models.engine.text import TextStream
@@ -68,21 +68,21 @@ class Scheduler:
         self._thread.start()
 
     def submit(self, request: Request) -> None:
-        """Queue a request. Raises `InvalidRequest` (empty or too long), `QueueFull` or `Stopped`."""
+        """Queue a request; raise `InvalidRequestError` (empty or long), `QueueFullError`, `StoppedError`."""
         size, window = len(request.tokens), self._decoder.window
         if not size:
-            raise InvalidRequest("the prompt is empty")
+            raise InvalidRequestError("the prompt is empty")
         if size >= window:
-            raise InvalidRequest(
+            raise InvalidRequestError(
                 f"the prompt has {size} tokens; the model's window of {window} leaves no room to answer"
             )
         if max(request.tokens) >= self._decoder.shape.vocabulary:
-            raise InvalidRequest("the prompt has a token that the model does not know")
+            raise InvalidRequestError("the prompt has a token that the model does not know")
         with self._changed:
             if not self._open:
-                raise Stopped("the model is shutting down")
+                raise StoppedError("the model is shutting down")
             if len(self._queue) >= self._bound:
-                raise QueueFull(
+                raise QueueFullError(
                     f"{self._bound} requests are waiting for {self._decoder.slots} slots; try again later"
                 )
             self._queue.append(request)
@@ -112,14 +112,12 @@ class Scheduler:
                 self._check_cancelled()
                 if self._batch.rows:
                     self._step()
-            except (
-                Exception
-            ):  # whatever a step raised, its sequences must hear of it and the thread must live
+            except Exception:  # noqa: BLE001  # its sequences must hear of it and the thread must live
                 _log.exception("a step failed; its sequences are failed")
-                self._fail_running(Broken("the model failed in this step"))
-        self._fail_running(Stopped("the model is shutting down"))
+                self._fail_running(BrokenError("the model failed in this step"))
+        self._fail_running(StoppedError("the model is shutting down"))
         while self._queue:
-            self._queue.popleft().sink.fail(Stopped("the model is shutting down"))
+            self._queue.popleft().sink.fail(StoppedError("the model is shutting down"))
 
     def _wait(self) -> bool:
         with self._changed:

@@ -1,10 +1,10 @@
-"""Fits the numbers of ``extraction/scores.json`` on the development set: ``python -m models.evaluation.fit --tree DIR``.
+"""Fits ``extraction/scores.json`` on the development set: ``python -m models.evaluation.fit --tree DIR``.
 
-Ranking: list-wise softmax over the candidates of each answerable question (Cao and others 2007), ridge penalty,
-gradient descent. Answerability: logistic regression with a ridge penalty by Newton's method. Its examples are the
-questions as they are, and each answerable one once more with the passages that hold its answer taken away, so that
-passages on the subject that do not answer are learnt too. The threshold maximises a mean of recalls on folds that were
-left out. Nothing is drawn at random: the same inputs give the same file.
+Ranking: list-wise softmax over the candidates of each answerable question (Cao and others 2007), ridge
+penalty, gradient descent. Answerability: logistic regression with a ridge penalty by Newton's method. Its
+examples are the questions as they are, and each answerable one once more with the passages that hold its
+answer taken away, so that passages on the subject that do not answer are learnt too. The threshold maximises
+a mean of recalls on folds that were left out. Nothing is drawn at random: the same inputs give the same file.
 """
 
 import argparse
@@ -91,8 +91,8 @@ def choose_threshold(
 ) -> tuple[float, float]:
     """Return (threshold, value) from chances of examples whose question was left out of the fit.
 
-    The value is half the recall of answerable questions, a quarter that of unanswerable ones and a quarter that of
-    those robbed of their answer.
+    The value is half the recall of answerable questions, a quarter that of unanswerable ones and a quarter
+    that of those robbed of their answer.
     """
     chances = np.zeros(len(right))
     for fold in range(FOLDS):
@@ -157,9 +157,7 @@ def fit(tree: Path) -> dict[str, Any]:
     features, right = np.array(rows), np.array(labels)
     weights, bias = fit_logistic(features, right)
     threshold, recall = choose_threshold(features, right, np.array(groups), np.array(robbed))
-    print(
-        f"lists {len(lists)}, examples {len(rows)} ({int(right.sum())} answerable), left-out value {recall:.3f}"
-    )
+    print(f"lists {len(lists)}, examples {len(rows)}, answerable {int(right.sum())}, value {recall:.3f}")
     further = choose_further([(f @ rank, r) for f, r in lists])
     return {
         "rank": dict(zip(NAMES, np.round(rank, 4).tolist(), strict=True)),
@@ -177,7 +175,7 @@ def _right(judged: Judged, question: Question) -> NDArray[np.bool_]:
 
 
 def _spread(features: Matrix) -> Matrix:
-    """Return each feature's standard deviation, 1 where it does not vary: a ridge penalty is fair on one scale only."""
+    """Return the standard deviations, 1 where a feature is constant: a ridge is fair on one scale only."""
     spread = features.std(0)
     spread[spread == 0] = 1
     return np.asarray(spread)

@@ -1,7 +1,8 @@
 """The question sets and their documents, with the check that every answer really stands where it is said to.
 
-Documents that are not ours are the descriptions of packages that requirements/dev.lock pins: they are read from the
-environment and compared with a recorded sha256, so that nobody measures on another text without notice.
+Documents that are not ours are the descriptions of packages that requirements/dev.lock pins: they are read
+from the environment and compared with a recorded sha256, so that nobody measures on another text without
+notice.
 """
 
 import hashlib

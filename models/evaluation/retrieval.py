@@ -1,8 +1,8 @@
-"""Passages for the evaluation: documents cut at headings and paragraphs, found by meaning and by words, fused.
+"""Passages for the evaluation: documents cut at headings and paragraphs, found by meaning and by words.
 
-A small stand-alone retriever of the same kind as the memory service's (dense and BM25, reciprocal rank fusion), so
-that the answerer is measured on passages as it will meet them. Sources: Robertson and Zaragoza 2009 (BM25), Cormack
-and others 2009 (fusion).
+A small stand-alone retriever of the same kind as the memory service's (dense and BM25, reciprocal rank
+fusion), so that the answerer is measured on passages as it will meet them. Sources: Robertson and Zaragoza
+2009 (BM25), Cormack and others 2009 (fusion).
 """
 
 import math
@@ -35,7 +35,7 @@ class Chunk:
 
 
 def cut(document: str, text: str) -> Iterator[Chunk]:
-    """Yield a document's chunks: paragraphs joined up to `MAX_CHARACTERS`, never across a Markdown heading."""
+    """Yield a document's chunks: paragraphs up to `MAX_CHARACTERS`, never across a Markdown heading."""
     title, gathered, fenced = document, "", False
     for paragraph in text.split("\n\n"):
         heading = paragraph.lstrip().startswith("#") and not fenced

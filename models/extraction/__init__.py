@@ -1,1 +1,1 @@
-"""Answers from passages: sentences, evidence, the fitted scores, and the choice. Pure; vectors are an argument."""
+"""Answers from passages: sentences, evidence, fitted scores, choice. Pure; vectors are an argument."""

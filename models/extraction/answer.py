@@ -7,6 +7,7 @@ candidate sentences, one judges from the best of them whether the passages answe
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,7 +113,7 @@ def answer(prompt: ExtractPrompt, embed: Embed, scores: Scores) -> list[str]:
 
 def _following(sentences: list[Sentence]) -> dict[tuple[int, int], Sentence]:
     """Return what follows each sentence that ends in a colon, which only announces what it should say."""
-    pairs = zip(sentences, sentences[1:], strict=False)
+    pairs = pairwise(sentences)
     return {
         (first.passage, first.position): second
         for first, second in pairs

@@ -1,10 +1,11 @@
-"""Numbers that speak for or against a sentence as the answer: meaning, shared words, and what the question asks for."""
+"""Numbers that speak for or against a sentence: meaning, shared words, what the question asks for."""
 
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -18,12 +19,14 @@ FloatArray = NDArray[np.float32]
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*|\d+(?:\.\d+)*")
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _STOP: Final = frozenset(
-    """a about after all also an and any are as at be because been before being between both but by can could did do
-    does doing done for from get gets had has have having how i if in into is it its itself kind may me might more
-    most much must my no nor not of on once one only or other our out over own per same shall she should so some such
-    than that the their them then there these they this those through to too under until up use used uses using very
-    was we were what when where whether which while who whom whose why will with would you your name tell give happens
-    happen mean means""".split()
+    """
+    a about after all also an and any are as at be because been before being between both but by can
+    could did do does doing done for from get gets had has have having how i if in into is it its itself
+    kind may me might more most much must my no nor not of on once one only or other our out over own
+    per same shall she should so some such than that the their them then there these they this those
+    through to too under until up use used uses using very was we were what when where whether which
+    while who whom whose why will with would you your name tell give happens happen mean means
+    """.split()  # noqa: SIM905  # a list of words, one a line, would hide the code
 )
 _SUFFIXES: Final = ("ations", "ation", "ings", "ing", "ies", "ied", "ers", "ed", "es", "er", "ly", "s")
 
@@ -42,36 +45,40 @@ _NUMBER: Final = (
 KINDS: Final = (
     Kind(
         asks=re.compile(
-            r"\bhow (?:many|much|long|often|large|big|fast|old|far|high)\b|\b(?:number|port|version|percentage|limit|size|timeout|maximum|minimum)\b",
-            re.I,
+            r"\bhow (?:many|much|long|often|large|big|fast|old|far|high)\b"
+            r"|\b(?:number|port|version|percentage|limit|size|timeout|maximum|minimum)\b",
+            re.IGNORECASE,
         ),
-        shows=re.compile(_NUMBER, re.I),
+        shows=re.compile(_NUMBER, re.IGNORECASE),
     ),
     Kind(
-        asks=re.compile(r"\b(?:when|what (?:year|date|time)|which year)\b", re.I),
+        asks=re.compile(r"\b(?:when|what (?:year|date|time)|which year)\b", re.IGNORECASE),
         shows=re.compile(
-            r"\b(?:19|20)\d\d\b|\b\d+ ?(?:s|ms|seconds|minutes|hours|days)\b|\b(?:after|before|when|once|until|while|if)\b",
-            re.I,
+            r"\b(?:19|20)\d\d\b|\b\d+ ?(?:s|ms|seconds|minutes|hours|days)\b"
+            r"|\b(?:after|before|when|once|until|while|if)\b",
+            re.IGNORECASE,
         ),
     ),
     Kind(
-        asks=re.compile(r"\bwho(?:m|se)?\b|\bauthor", re.I),
+        asks=re.compile(r"\bwho(?:m|se)?\b|\bauthor", re.IGNORECASE),
         shows=re.compile(r"(?<!^)(?<![.!?] )\b[A-Z][a-z]+(?: [A-Z][a-z]+)+|\bby\b|\bservice\b|\bworker\b"),
     ),
     Kind(
-        asks=re.compile(r"\bwhere\b|\bwhich (?:file|folder|directory|path)\b", re.I),
+        asks=re.compile(r"\bwhere\b|\bwhich (?:file|folder|directory|path)\b", re.IGNORECASE),
         shows=re.compile(r"[/\\]\w+|`[^`]*[/.][^`]*`|\b(?:in|at|under|below|from)\b"),
     ),
     Kind(
-        asks=re.compile(r"\bwhy\b|\bwhat (?:is|was) the reason\b", re.I),
+        asks=re.compile(r"\bwhy\b|\bwhat (?:is|was) the reason\b", re.IGNORECASE),
         shows=re.compile(
-            r"\b(?:because|since|so that|therefore|reason|so|else|otherwise|due to|to avoid)\b|:", re.I
+            r"\b(?:because|since|so that|therefore|reason|so|else|otherwise)\b|\bdue to\b|\bto avoid\b|:",
+            re.IGNORECASE,
         ),
     ),
     Kind(
         asks=re.compile(
-            r"\b(?:which|what) (?:command|function|method|option|flag|setting|variable|parameter|class|module|decorator|file)\b|\bhow (?:do|can|to|is|are|does)\b",
-            re.I,
+            r"\b(?:which|what) (?:command|function|method|option|flag|setting|variable|parameter|class|module"
+            r"|decorator|file)\b|\bhow (?:do|can|to|is|are|does)\b",
+            re.IGNORECASE,
         ),
         shows=re.compile(r"`[^`]+`|\b\w+\(\)|\b\w+_\w+\b|--\w+|\bmake \w+|\$ "),
     ),
@@ -169,7 +176,7 @@ class Reading:
         ]
 
     def features(self, chosen: Sequence[int], cosines: FloatArray) -> NDArray[np.float64]:
-        """Return [len(chosen), len(NAMES)] for the candidates of these indices and their cosines with the question."""
+        """Return [len(chosen), len(NAMES)] for these candidates and their cosines with the question."""
         order = np.argsort(-cosines, kind="stable")
         rank = np.empty(len(order))
         rank[order] = np.arange(len(order))
@@ -181,14 +188,14 @@ class Reading:
         sentence, wanted, found = self.sentences[index], set(self.wanted), self.found[index]
         kinds = [kind for kind in KINDS if kind.asks.search(self.question)]
         shown = [bool(kind.shows.search(sentence.text)) for kind in kinds]
-        pairs = set(zip(self.wanted, self.wanted[1:], strict=False))
+        pairs = set(pairwise(self.wanted))
         size = len(found)
         return [
             cosine,
             1 / (1 + rank),
             self.weights.share(wanted, set(found)),
             self.weights.share(wanted, self.context[index]),
-            len(pairs & set(zip(found, found[1:], strict=False))) / max(1, len(pairs)),
+            len(pairs & set(pairwise(found))) / max(1, len(pairs)),
             1 / (1 + sentence.passage),
             float(any(shown)),
             float(bool(shown) and not any(shown)),

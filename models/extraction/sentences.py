@@ -14,7 +14,7 @@ _UNDERLINE: Final = re.compile(r"^\s*([=\-~^\"*+#])\1{2,}\s*$")
 _RULE_ROW: Final = re.compile(r"^[\s|:+=\-]+$")
 _ITEM: Final = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)])\s+")
 _QUOTE: Final = re.compile(r"^\s*>\s?")
-_BORDER: Final = re.compile(r"""(?<=[.!?])["'”’)\]*`_]*\s+(?=["'“‘(\[*`_]*[A-Z0-9`"'“(\[])""")
+_BORDER: Final = re.compile(r"""(?<=[.!?])["'”’)\]*`_]*\s+(?=["'“‘(\[*`_]*[A-Z0-9`"'“(\[])""")  # noqa: RUF001  # typographic quotes are meant
 _ABBREVIATION: Final = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|Mr|Mrs|Dr|Prof|Inc|Ltd|No|Fig|approx|resp|al|St|[A-Z]))\.[\"'”)\]*`_]*\s*$"
 )
@@ -31,7 +31,7 @@ class Sentence:
 
 
 def split(passages: tuple[Passage, ...]) -> list[Sentence]:
-    """Return the sentences of all passages in order; each text stands verbatim in its passage, line breaks aside."""
+    """Return the sentences of all passages in order, verbatim but for line breaks and marks of quoting."""
     found: list[Sentence] = []
     for index, passage in enumerate(passages):
         for position, (heading, text) in enumerate(_pieces(passage.text)):
@@ -58,9 +58,12 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
             starts, fenced, kept = True, not fenced, ""
         elif fenced:
             starts, kept = True, line.strip()
-        elif title or (_UNDERLINE.match(below) and line.strip() and not lines):
-            starts, kept = True, ""
-        elif not line.strip() or _RULE_ROW.match(line):
+        elif (
+            title
+            or (_UNDERLINE.match(below) and line.strip() and not lines)
+            or not line.strip()
+            or _RULE_ROW.match(line)
+        ):
             starts, kept = True, ""
         else:
             starts = bool(_ITEM.match(line)) or line.lstrip().startswith("|")

@@ -1,11 +1,11 @@
 """The request contract of Triton's vLLM backend, read and answered.
 
 Inputs: ``text_input`` STRING[1]; optional ``stream`` BOOL[1], ``sampling_parameters`` STRING[1] (JSON),
-``exclude_input_in_output``, ``return_finish_reason``, ``return_num_input_tokens``, ``return_num_output_tokens``
-BOOL[1]. Outputs: ``text_output`` STRING[1], ``finish_reason`` STRING[1] ("None" while unfinished),
-``num_input_tokens`` UINT32[1], ``num_output_tokens`` UINT32[1] (of this response). Responses of a stream are deltas;
-the last carries FINAL; a cancelled request ends in CANCELLED.
-Source: https://github.com/triton-inference-server/vllm_backend.
+``exclude_input_in_output``, ``return_finish_reason``, ``return_num_input_tokens``,
+``return_num_output_tokens`` BOOL[1]. Outputs: ``text_output`` STRING[1], ``finish_reason`` STRING[1] ("None"
+while unfinished), ``num_input_tokens`` UINT32[1], ``num_output_tokens`` UINT32[1] (of this response).
+Responses of a stream are deltas; the last carries FINAL; a cancelled request ends in CANCELLED. Source:
+https://github.com/triton-inference-server/vllm_backend.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from models.engine.errors import EngineError, InvalidRequest, QueueFull, Stopped
+from models.engine.errors import EngineError, InvalidRequestError, QueueFullError, StoppedError
 from models.engine.results import Delta
 
 MAX_PROMPT_BYTES: Final = 1_000_000
@@ -35,11 +35,11 @@ class Call:
 
     @classmethod
     def read(cls, request: Any) -> "Call":
-        """Return a request's call; raise `InvalidRequest` for what does not follow the contract."""
+        """Return a request's call; raise `InvalidRequestError` for what does not follow the contract."""
         stream = _flag(request, "stream") or False
         excluded = _flag(request, "exclude_input_in_output")
         if stream and excluded is False:
-            raise InvalidRequest("exclude_input_in_output=false is not allowed when streaming")
+            raise InvalidRequestError("exclude_input_in_output=false is not allowed when streaming")
         return cls(
             text=_text(request, "text_input") or "",
             stream=stream,
@@ -57,7 +57,7 @@ def _value(request: Any, name: str) -> Any:
         return None
     values = tensor.as_numpy().reshape(-1)
     if len(values) != 1:
-        raise InvalidRequest(f"input {name} must hold one value")
+        raise InvalidRequestError(f"input {name} must hold one value")
     return values[0]
 
 
@@ -71,11 +71,11 @@ def _text(request: Any, name: str) -> str | None:
     if value is None:
         return None
     if len(value) > MAX_PROMPT_BYTES:
-        raise InvalidRequest(f"input {name} has {len(value)} bytes, more than {MAX_PROMPT_BYTES}")
+        raise InvalidRequestError(f"input {name} has {len(value)} bytes, more than {MAX_PROMPT_BYTES}")
     try:
         return str(value, "utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"input {name} is not UTF-8") from error
+        raise InvalidRequestError(f"input {name} is not UTF-8") from error
 
 
 def _sampling(request: Any) -> dict[str, Any]:
@@ -83,9 +83,9 @@ def _sampling(request: Any) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest("sampling_parameters is not JSON") from error
+        raise InvalidRequestError("sampling_parameters is not JSON") from error
     if not isinstance(values, dict):
-        raise InvalidRequest("sampling_parameters is not a JSON object")
+        raise InvalidRequestError("sampling_parameters is not a JSON object")
     return values
 
 
@@ -129,9 +129,9 @@ class Responder:
 
 def refuse(sender: Any, error: EngineError) -> None:
     """End a call with an error whose code tells whether sending it again can help."""
-    if isinstance(error, InvalidRequest):
+    if isinstance(error, InvalidRequestError):
         code = pb_utils.TritonError.INVALID_ARG
-    elif isinstance(error, QueueFull | Stopped):
+    elif isinstance(error, QueueFullError | StoppedError):
         code = pb_utils.TritonError.UNAVAILABLE
     else:
         code = pb_utils.TritonError.INTERNAL

@@ -1,7 +1,8 @@
 """The extractive answerer for Triton's Python backend, behind the vLLM contract.
 
-Its vectors come from the model `embed` of the same server, so that one encoder is resident. An answer does not
-depend on sampling: of the sampling parameters `max_tokens` and `stop` are obeyed, the others checked and without effect.
+Its vectors come from the model `embed` of the same server, so that one encoder is resident. An answer does
+not depend on sampling: of the sampling parameters `max_tokens` and `stop` are obeyed, the others checked and
+without effect.
 """
 
 import threading
@@ -15,7 +16,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from models.engine.errors import Broken, EngineError, InvalidRequest, QueueFull, Stopped
+from models.engine.errors import BrokenError, EngineError, InvalidRequestError, QueueFullError, StoppedError
 from models.engine.results import Delta, Finish
 from models.engine.sampling import Sampling
 from models.engine.text import StopMatcher
@@ -39,7 +40,7 @@ def embed_by_server(texts: Sequence[str]) -> NDArray[np.float32]:
         )
         response = request.exec()
         if response.has_error():
-            raise Broken(f"embedding failed: {response.error().message()}")
+            raise BrokenError(f"embedding failed: {response.error().message()}")
         vectors.append(pb_utils.get_output_tensor_by_name(response, "embedding").as_numpy())
     joined = np.concatenate(vectors)
     result = np.empty_like(joined)
@@ -83,7 +84,7 @@ class TritonPythonModel:
             try:
                 self._submit(Call.read(request), sender)
             except PromptError as error:
-                refuse(sender, InvalidRequest(str(error)))
+                refuse(sender, InvalidRequestError(str(error)))
             except EngineError as error:
                 refuse(sender, error)
 
@@ -95,7 +96,7 @@ class TritonPythonModel:
         for thread in self._threads:
             thread.join()
         while self._queue:
-            self._queue.popleft().sink.fail(Stopped("the model is shutting down"))
+            self._queue.popleft().sink.fail(StoppedError("the model is shutting down"))
 
     def _submit(self, call: Call, sender: Any) -> None:
         sampling = Sampling.parse(call.sampling)
@@ -103,9 +104,9 @@ class TritonPythonModel:
         sink = Responder(sender, call, input_tokens=self._count(call.text) if call.wants_input_count else 0)
         with self._changed:
             if not self._open:
-                raise Stopped("the model is shutting down")
+                raise StoppedError("the model is shutting down")
             if len(self._queue) >= self._bound:
-                raise QueueFull(f"{self._bound} requests are waiting; try again later")
+                raise QueueFullError(f"{self._bound} requests are waiting; try again later")
             self._queue.append(_Task(prompt=prompt, sampling=sampling, stream=call.stream, sink=sink))
             self._changed.notify()
 
@@ -125,7 +126,7 @@ class TritonPythonModel:
                 task.sink.fail(error)
             except Exception as error:  # noqa: BLE001  # the client must hear of it and the worker must live
                 pb_utils.Logger.log_error(f"extract failed: {error!r}")
-                task.sink.fail(Broken("the answerer failed on this prompt"))
+                task.sink.fail(BrokenError("the answerer failed on this prompt"))
 
     def _answer(self, task: _Task) -> None:
         texts = answer(task.prompt, self._embed, self._scores)
@@ -137,10 +138,11 @@ class TritonPythonModel:
             task.sink.delta(delta)
 
     def _deltas(self, pieces: list[str], sampling: Sampling, *, stream: bool) -> list[Delta]:
-        """Return one delta a sentence (one for all where nothing streams), cut at `max_tokens` and at a stop text."""
+        """Return a delta a sentence, or one where nothing streams; cut at `max_tokens` and at a stop text."""
         left, finish, made = sampling.max_tokens, "stop", []
         stops = StopMatcher(sampling.stop, include=sampling.include_stop_str_in_output)
-        for piece in pieces:
+        for whole in pieces:
+            piece = whole
             encoded = self._tokenizer.encode(piece, add_special_tokens=False)
             tokens = len(encoded.ids)
             if tokens > left:
@@ -151,7 +153,7 @@ class TritonPythonModel:
             if stopped or finish == "length":
                 break
             if not left:
-                finish = "length" if piece is not pieces[-1] else "stop"
+                finish = "length" if whole is not pieces[-1] else "stop"
                 break
         text = "".join(delta.text for delta in made[0 if not stream else -1 :]) + stops.flush()
         counted = made if not stream else made[-1:]
@@ -167,7 +169,7 @@ def _finish(name: str) -> Finish:
 
 
 def _continued(texts: list[str], answered: str) -> list[str]:
-    """Return the pieces that follow the text so far; sentences that already stand there are not said again."""
+    """Return the pieces that follow the text so far; what stands there already is not said again."""
     pieces = [text if index == 0 else f" {text}" for index, text in enumerate(texts)]
     whole = "".join(pieces)
     if not answered:

@@ -50,7 +50,7 @@ def _bytes(name: str, value: str) -> tuple[Any, bytes]:
     ) + raw
 
 
-def _bool(name: str, value: bool) -> tuple[Any, bytes]:  # noqa: FBT001  # a tensor's value
+def _bool(name: str, value: bool) -> tuple[Any, bytes]:  # a tensor's value
     return pb.ModelInferRequest.InferInputTensor(name=name, datatype="BOOL", shape=[1]), bytes([value])
 
 

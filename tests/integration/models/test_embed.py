@@ -13,7 +13,8 @@ async def test_vectors_have_length_one_and_carry_meaning(client: Client) -> None
     cat, kitten, tax = await client.embed("A cat sleeps.", "A kitten is sleeping.", "Taxes are due in April.")
     assert cat.shape == (384,)
     assert np.abs(np.linalg.norm([cat, kitten, tax], axis=1) - 1).max() < 1e-5
-    assert cat @ kitten > 0.6 > 0.2 > cat @ tax
+    assert cat @ kitten > 0.6
+    assert cat @ tax < 0.2
 
 
 async def test_a_known_vector(client: Client) -> None:

@@ -35,8 +35,7 @@ def test_prefill_and_steps_agree_with_the_reference(
     engine = Decoder(tmp_path / "out", slots=3, window=64, threads=1)
     expected = reference.decoder_logits(weights, config, TOKENS)
     got = [engine.prefill(0, TOKENS[:10]).copy()]
-    for length in range(11, len(TOKENS) + 1):
-        got.append(engine.step([TOKENS[length - 1]], [length])[0].copy())
+    got += [engine.step([TOKENS[n - 1]], [n])[0].copy() for n in range(11, len(TOKENS) + 1)]
     assert np.abs(np.array(got) - expected[9:]).max() < 2e-4
     assert np.abs(expected).max() > 1  # a model that says nothing would agree with anything
 

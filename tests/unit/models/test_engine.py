@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from models.engine.batch import Batch
 from models.engine.decoder import Decoder
-from models.engine.errors import EngineError, InvalidRequest, QueueFull, Stopped
+from models.engine.errors import EngineError, InvalidRequestError, QueueFullError, StoppedError
 from models.engine.results import Delta
 from models.engine.sampling import Sampling
 from models.engine.scheduler import Request, Scheduler
@@ -193,7 +193,7 @@ def test_past_the_bound_a_request_is_refused_at_once(bootstrap: Path) -> None:
     sinks = [engine.start(PROMPTS[0], max_tokens=200, ignore_eos=True)]
     assert sinks[0].first.wait(WAIT_S)
     sinks += [engine.start(PROMPTS[0], max_tokens=2) for _ in range(2)]
-    with pytest.raises(QueueFull, match="2 requests are waiting for 1 slots"):
+    with pytest.raises(QueueFullError, match="2 requests are waiting for 1 slots"):
         engine.start(PROMPTS[0], max_tokens=2)
     assert all(sink.over.wait(WAIT_S) for sink in sinks)
     engine.scheduler.close()
@@ -204,16 +204,16 @@ def test_closing_fails_what_runs_and_what_waits(bootstrap: Path) -> None:
     running = engine.start(PROMPTS[0], max_tokens=200, ignore_eos=True)
     waiting = engine.start(PROMPTS[1], max_tokens=200)
     engine.scheduler.close()
-    assert isinstance(running.error, Stopped)
-    assert isinstance(waiting.error, Stopped)
-    with pytest.raises(Stopped):
+    assert isinstance(running.error, StoppedError)
+    assert isinstance(waiting.error, StoppedError)
+    with pytest.raises(StoppedError):
         engine.start(PROMPTS[0])
 
 
 def test_a_prompt_that_fills_the_window_is_refused(engine: Engine) -> None:
-    with pytest.raises(InvalidRequest, match="window of 256"):
+    with pytest.raises(InvalidRequestError, match="window of 256"):
         engine.start("x" * 2000)
-    with pytest.raises(InvalidRequest, match="empty"):
+    with pytest.raises(InvalidRequestError, match="empty"):
         engine.start("")
 
 

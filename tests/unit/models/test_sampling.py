@@ -9,18 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.engine.errors import InvalidRequest
+from models.engine.errors import InvalidRequestError
 from models.engine.sampling import Sampler, Sampling
 
 NO_ENDS: frozenset[int] = frozenset()
 SIZE = 12
-# Logits without ties: where two are equal, or a sum falls on a cut-off, rounding may choose either, and both are right.
+# Without ties: where logits are equal, or a sum falls on a cut-off, rounding may choose either.
 LOGITS = st.tuples(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 2.0, 6.0])).map(
     lambda pair: (np.random.default_rng(pair[0]).normal(size=SIZE) * pair[1]).astype(np.float32)
 )
 
 
-def reference_choice(
+def reference_choice(  # noqa: C901  # the plain form has all steps in one place
     logits: NDArray[np.float32], s: Sampling, *, prompt: list[int], produced: list[int], ends: set[int]
 ) -> int:
     """The same choice, written with Python lists and no shortcuts."""
@@ -77,7 +77,7 @@ def reference_choice(
     produced=st.lists(st.integers(0, SIZE - 1), max_size=5),
     min_tokens=st.integers(0, 4),
 )
-def test_the_sampler_chooses_what_the_reference_chooses(
+def test_the_sampler_chooses_what_the_reference_chooses(  # noqa: PLR0917  # Hypothesis passes by name
     logits: NDArray[np.float32],
     temperature: float,
     top_p: float,
@@ -152,7 +152,7 @@ def test_draws_follow_the_distribution() -> None:
     ],
 )
 def test_a_wrong_parameter_is_refused_by_name(values: dict[str, Any], said: str) -> None:
-    with pytest.raises(InvalidRequest, match=said):
+    with pytest.raises(InvalidRequestError, match=said):
         Sampling.parse(values)
 
 

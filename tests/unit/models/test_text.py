@@ -1,5 +1,7 @@
 """Stop texts are found wherever the stream is cut."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +30,7 @@ def test_any_cutting_gives_the_text_up_to_a_first_stop(
     matcher = StopMatcher(stops, include=include)
     borders = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
     said, stopped = "", False
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         piece, stopped = matcher.push(text[start:end])
         said += piece
         if stopped:

@@ -1,4 +1,4 @@
-"""Triton's entry to the model `extract`: puts the library beside the repository on the path and hands over."""
+"""Triton's entry to the model `extract`: puts the library on the path and hands over."""
 
 import json
 import sys
