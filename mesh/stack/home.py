@@ -118,17 +118,13 @@ class Home:
     def make(self) -> None:
         """Create the folders. Root's are traversable, because Postgres refuses to run as root."""
         self.root.mkdir(parents=True, exist_ok=True)
-        for name in FOLDERS:
-            (self.root / name).mkdir(parents=True, exist_ok=True)
         self.lib.mkdir(parents=True, exist_ok=True)
         passage = 0o711 if os.geteuid() == 0 else 0o700
-        for path, mode in (
-            (self.root, passage),
-            (self.root / "data", passage),
-            (self.secrets, 0o700),
-            (self.run, 0o700),
-        ):
-            path.chmod(mode)
+        self.root.chmod(passage)
+        for name in FOLDERS:
+            folder = self.root / name
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(passage if name == "data" else 0o700)
 
 
 def site_packages(venv: Path) -> Path:

@@ -24,10 +24,8 @@ SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "postgres": ("databases", "migrations"),
     "kafka": ("topics",),
 }
-STOP_ORDER: tuple[frozenset[str], ...] = (
-    frozenset({"envoy", "temporal", *(one.name for one in WORKLOADS if one.name != "xds")}),
-    frozenset(SERVERS) | {"xds"},
-)
+USERS = frozenset({"envoy", "temporal", *(one.name for one in WORKLOADS if one.name != "xds")})
+STOP_ORDER: tuple[frozenset[str], ...] = (USERS, frozenset({*SERVERS, "xds"}) - USERS)
 
 
 @dataclass(frozen=True, slots=True)
