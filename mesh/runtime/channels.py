@@ -37,6 +37,8 @@ _RETRY: Final = {
     "backoffMultiplier": 3,
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
+# While most calls of a channel fail no call is tried again: retries must not feed an outage.
+_THROTTLING: Final = {"maxTokens": 50, "tokenRatio": 0.2}
 
 
 def service_config(paths: Sequence[str]) -> str:
@@ -45,6 +47,7 @@ def service_config(paths: Sequence[str]) -> str:
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     if names:
         config["methodConfig"] = [{"name": names, "retryPolicy": _RETRY}]
+        config["retryThrottling"] = _THROTTLING
     return json.dumps(config)
 
 

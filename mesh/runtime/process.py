@@ -153,19 +153,22 @@ async def serve_until_stopped(process: Process, build: Build) -> None:
         process.own(process.certificates.watch(), name="certificates")
         process.own(process.stats.keep_rates(), name="rates")
         building = asyncio.ensure_future(build(process))
-        if not await process.stop.unless(building):
-            return
-        authorization = Authorization.load(settings.authorization_file)
-        async with Serving(process, authorization):
-            process.own(process.health.watch(), name="health")
-            _log.info("serving", listen=settings.listen, services=len(process.served))
-            await process.stop.wait()
-            process.health.drain()
-            _log.info("draining", in_flight=len(process.inflight.calls))
+        if await process.stop.unless(building):
+            await _serve(process)
     finally:
         await process.close()
         await probes.stop()
     process.stop.raise_failure()
+
+
+async def _serve(process: Process) -> None:
+    settings = process.settings
+    async with Serving(process, Authorization.load(settings.authorization_file)):
+        process.own(process.health.watch(), name="health")
+        _log.info("serving", listen=settings.listen, services=len(process.served))
+        await process.stop.wait()
+        process.health.drain()
+        _log.info("draining", in_flight=len(process.inflight.calls))
 
 
 def run(build: Build, settings: Callable[[], ProcessSettings] = from_environment) -> None:

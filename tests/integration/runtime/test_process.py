@@ -147,6 +147,16 @@ async def test_a_lost_dependency_makes_a_process_unready_and_it_recovers(pki: Pa
             "background task ended",
             "doomed",
         ),
+        (
+            """
+            async def dies():
+                raise ValueError("early")
+            process.own(dies(), name="doomed")
+            await asyncio.sleep(60)
+            """,
+            "background task ended",
+            "doomed",
+        ),
         ("process.channel('audit')", "cannot start", "audit"),
         ("raise RuntimeError('built wrongly')", "process failed", "built wrongly"),
         (
@@ -158,7 +168,7 @@ async def test_a_lost_dependency_makes_a_process_unready_and_it_recovers(pki: Pa
             "postgres does not answer",
         ),
     ],
-    ids=["task fails", "task ends", "no such peer", "build fails", "no database"],
+    ids=["task fails", "task ends", "task fails in the start", "no such peer", "build fails", "no database"],
 )
 async def test_a_failure_ends_the_process_with_its_cause(
     body: str, event: str, words: str, pki: Path
