@@ -16,6 +16,7 @@ from typing import Self
 from mesh.runtime.clock import Clock
 from mesh.runtime.context import acting_for, current
 from mesh.runtime.ids import new_id
+from mesh.runtime.logging import get_logger
 from services.memory import events, indexing
 from services.memory.domain import pages, texts
 from services.memory.domain.resources import Document, Passage
@@ -28,6 +29,8 @@ from services.memory.reading.reader import Reader
 from services.memory.store.documents import DocumentStore, Standing, Version
 from services.memory.store.requests import Request
 from services.memory.store.tenancy import tenant
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +189,14 @@ class Ingestion:
                 self._finish(ingestion_id), name=f"index {ingestion_id}"
             )
         self._running[ingestion_id] = task
-        task.add_done_callback(lambda _: self._running.pop(ingestion_id, None))
+        task.add_done_callback(lambda done: self._ended(ingestion_id, done))
         return task
+
+    def _ended(self, ingestion_id: str, task: asyncio.Task[Document]) -> None:
+        """Forget a task; its callers may be gone, so this is where its failure is told."""
+        self._running.pop(ingestion_id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("indexing ended early", ingestion=ingestion_id, cause=str(error))
 
     async def _finish(self, ingestion_id: str) -> Document:
         standing = await self._store.standing(ingestion_id)

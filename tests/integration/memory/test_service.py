@@ -6,13 +6,15 @@ import asyncio
 
 import grpc
 import pytest
+from soma.audit.v1 import resources_pb2 as audit_pb
 from soma.errors.v1 import errors_pb2
-from soma.memory.v1 import service_pb2
+from soma.memory.v1 import events_pb2, service_pb2
 
 from mesh.runtime.channels import MeshChannel
 from mesh.stack.settings import StackSettings
 from tests.integration.memory.conftest import Client, Connect, channel_of
-from tests.integration.memory.parts import new_tenant
+from tests.integration.memory.parts import Parts, new_tenant
+from tests.unit.memory.pdf import pdf_of
 
 MARKDOWN = """# Harbour rules
 
@@ -298,3 +300,65 @@ async def test_a_turn_is_remembered_once(running: StackSettings, connect: Connec
     assert [one.memory.text for one in found.memories] == [
         "The user said: My dog is called Rex.\nThe agent answered: What a fine name."
     ]
+
+
+async def test_indexing_goes_on_when_its_caller_is_gone(connect: Connect) -> None:
+    client = await connect()
+    sections = "\n\n".join(f"## Part {n}\n\nPart {n} tells of ship number {n}." for n in range(120))
+    ask = document(f"# Ships\n\n{sections}", source="ships.md", request_id="ships-1")
+    await refused(
+        client.documents.IngestDocument(ask, metadata=client.metadata, timeout=0.6),
+        code=grpc.StatusCode.DEADLINE_EXCEEDED,
+    )
+    again = await client.documents.IngestDocument(ask, metadata=client.metadata, timeout=60)
+    assert again.passage_count == 120
+    listed = await client.documents.ListDocuments(
+        service_pb2.ListDocumentsRequest(), metadata=client.metadata
+    )
+    assert list(listed.documents) == [again]
+
+
+async def test_a_pdf_is_cited_by_its_page(connect: Connect) -> None:
+    client = await connect()
+    ask = service_pb2.IngestDocumentRequest(
+        content=pdf_of("The cargo is timber.", "The cook is called Olga."),
+        media_type="application/pdf",
+        source="manifest.pdf",
+    )
+    await client.documents.IngestDocument(ask, metadata=client.metadata, timeout=60)
+    found = await client.documents.Retrieve(
+        service_pb2.RetrieveRequest(query="Who cooks?"), metadata=client.metadata
+    )
+    assert (found.passages[0].page, found.passages[0].title) == (2, "manifest.pdf")
+
+
+async def test_every_change_leaves_its_audit_record_and_its_event(connect: Connect, parts: Parts) -> None:
+    owner = new_tenant()
+    client = await connect(tenant=owner)
+    memory = await client.memories.Remember(
+        service_pb2.RememberRequest(text="Something."), metadata=client.metadata
+    )
+    made = await client.documents.IngestDocument(document(), metadata=client.metadata, timeout=60)
+    await client.memories.Forget(service_pb2.ForgetRequest(memory_id=memory.id), metadata=client.metadata)
+    await client.documents.DeleteDocument(
+        service_pb2.DeleteDocumentRequest(document_id=made.id), metadata=client.metadata
+    )
+    async with parts.database.transaction(tenant=owner, readonly=True) as connection:
+        rows = await connection.fetch("select topic, payload from outbox order by created_at, id")
+    records = [
+        audit_pb.AuditRecord.FromString(row["payload"]) for row in rows if row["topic"] == "audit.records"
+    ]
+    told = [
+        events_pb2.MemoryEvent.FromString(row["payload"]).WhichOneof("event")
+        for row in rows
+        if row["topic"] == "memory.events"
+    ]
+    assert [(one.action, one.resource) for one in records] == [
+        ("memories.remember", memory.id),
+        ("documents.ingest", made.id),
+        ("memories.forget", memory.id),
+        ("documents.delete", made.id),
+    ]
+    assert told == ["remembered", "ingested", "forgotten", "deleted"]
+    assert all(one.actor == f"usr_{'0' * 32}" and one.request_id for one in records)
+    assert all("Something" not in str(one.details) for one in records)
