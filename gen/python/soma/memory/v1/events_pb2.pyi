@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class MemoryEvent(_message.Message):
-    """What happened in memory; topic `memory.events`, key: id of the thing."""
+    """What happened in memory; topic `memory.events`, key: tenant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

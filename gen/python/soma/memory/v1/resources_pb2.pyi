@@ -188,7 +188,9 @@ class Passage(_message.Message):
     page: _builtins.int
     """Page of a PDF, from 1; 0 elsewhere."""
     score: _builtins.float
-    """How near it is to the query, 0 to 1, larger is nearer."""
+    """How near it is to the query, 0 to 1, larger is nearer: the reciprocal ranks by meaning and by
+    words, fused, over the largest sum that there can be. It orders one answer; it is no probability.
+    """
     @_builtins.property
     def headings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Headings above it, outermost first."""
@@ -224,7 +226,7 @@ class RecalledMemory(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """How near it is to the query, 0 to 1."""
+    """How near it is to the query, 0 to 1, as of a passage."""
     @_builtins.property
     def memory(self) -> Global___Memory:
         """The memory."""
