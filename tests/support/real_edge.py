@@ -26,7 +26,7 @@ def free_base(start: int = 23000) -> int:
     """A base with the ports of an edge and its upstreams free, below the ephemeral ones."""
     for base in range(start + (os.getpid() % 40) * 200, 32000, 200):
         try:
-            for offset in (0, 1, 2, 15, *range(20, 27), 40):
+            for offset in (0, 1, 2, 15, *range(20, 27), 40, 70):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", base + offset))
         except OSError:
@@ -41,6 +41,7 @@ class RealEdge:
 
     home: Path
     base: int = field(default_factory=free_base)
+    dialect: str = "DELTA_GRPC"
     environment: dict[str, str] = field(default_factory=dict)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -104,7 +105,7 @@ class RealEdge:
             env=self._environment(),
         )
         bootstrap = self.home / "run" / "bootstrap.yaml"
-        bootstrap.write_bytes(made.stdout)
+        bootstrap.write_bytes(made.stdout.replace(b"DELTA_GRPC", self.dialect.encode()))
         program = str(Path(envoy.__file__).parent / "_bin" / "envoy")
         flags = ["--concurrency", "1", "--disable-hot-restart", "-l", "warn", "--drain-time-s", "1"]
         self._start("envoy", [program, "-c", str(bootstrap), *flags])
@@ -114,6 +115,10 @@ class RealEdge:
         process = self._processes.pop(name)
         process.kill()
         process.wait()
+
+    def ended(self, name: str, *, seconds: float) -> int:
+        """Wait until a process ended by itself; give its exit code."""
+        return self._processes.pop(name).wait(timeout=seconds)
 
     def stop(self) -> None:
         """End everything in order."""

@@ -11,6 +11,7 @@ from collections import Counter
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf import duration_pb2
 from soma.mesh.v1 import service_pb2 as mesh_pb2
 from soma.mesh.v1 import service_pb2_grpc as mesh_grpc
 from soma.orchestrator.v1 import service_pb2, service_pb2_grpc
@@ -97,7 +98,7 @@ async def test_canary_takes_its_share_and_gives_it_back_without_an_error(edge: E
         await _until_canary_is_known(operators)
         assert set(await _served_by(edge, 50)) == {"orchestrator"}
         await operators.ShiftTraffic(mesh_pb2.ShiftTrafficRequest(service="orchestrator", canary_percent=30))
-        await asyncio.sleep(1)
+        await _until_in_step(operators)
         shared = await _served_by(edge, 400)
         assert 60 < shared["orchestrator-canary"] < 190
         status = await operators.GetMeshStatus(mesh_pb2.GetMeshStatusRequest())
@@ -110,7 +111,7 @@ async def test_canary_takes_its_share_and_gives_it_back_without_an_error(edge: E
         operators = mesh_grpc.ControlPlaneStub(channel)
         split = await operators.RollbackTraffic(mesh_pb2.RollbackTrafficRequest(service="orchestrator"))
         assert split.canary_percent == 0
-        await asyncio.sleep(1)
+        await _until_in_step(operators)
         assert set(await _served_by(edge, 100)) == {"orchestrator"}
     assert [await stream for stream in streams] == [list(range(61))] * 4
     assert (await probe)[1] == []
@@ -130,6 +131,19 @@ async def test_dead_endpoint_is_left_out(edge: Edge) -> None:
     served = await _served_by(edge, 100)
     assert served == {"orchestrator": 100}
     edge.real.members(MEMBERS)
+
+
+async def test_drained_process_ends_in_order_while_traffic_goes_on(edge: Edge) -> None:
+    streams = [asyncio.create_task(_stream(edge, 40, 0.1)) for _ in range(2)]
+    async with edge.channel_as("operator", "xds", 15) as channel:
+        request = mesh_pb2.DrainProcessRequest(process="xds", grace=duration_pb2.Duration(seconds=1))
+        answer = await mesh_grpc.ControlPlaneStub(channel).DrainProcess(request)
+    # At least the edge's own stream and this call.
+    assert answer.in_flight >= 2
+    assert await asyncio.to_thread(edge.real.ended, "xds", seconds=10) == 0
+    edge.real.start_control_plane()
+    await _until_connected(edge)
+    assert [await stream for stream in streams] == [list(range(41))] * 2
 
 
 async def test_proxy_took_everything_and_differs_in_nothing(edge: Edge) -> None:
@@ -178,8 +192,20 @@ async def _until_canary_is_known(operators: mesh_grpc.ControlPlaneStub) -> None:
     pytest.fail("the canary is not known")
 
 
+async def _until_in_step(operators: mesh_grpc.ControlPlaneStub) -> None:
+    """Wait until the edge took the newest routes, and its workers have them."""
+    async with asyncio.timeout(30):
+        await asyncio.sleep(0.5)
+        while True:
+            answer = await operators.ListProxies(mesh_pb2.ListProxiesRequest())
+            if all(not r.differing for p in answer.proxies if p.connected for r in p.resources):
+                break
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
+
+
 async def _until_connected(edge: Edge) -> None:
-    for _ in range(100):
+    for _ in range(300):
         async with edge.channel_as("operator", "xds", 15) as channel:
             try:
                 answer = await mesh_grpc.ControlPlaneStub(channel).ListProxies(mesh_pb2.ListProxiesRequest())
