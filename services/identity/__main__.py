@@ -1,7 +1,8 @@
 """Starts identity."""
 
 from mesh.runtime.process import run
+from services.identity.config import Settings
 from services.identity.wiring import build
 
 if __name__ == "__main__":
-    run(build)
+    run(build, Settings)  # type: ignore[arg-type]  # the environment gives the rest

@@ -13,6 +13,7 @@ from soma.identity.v1 import service_pb2_grpc
 
 from mesh.events.publisher import Publisher
 from mesh.events.records import Envelope
+from mesh.runtime.errors import ConfigurationError
 from mesh.runtime.ids import new_id
 from mesh.runtime.process import Process
 from mesh.sealing import Sealer, read_sealer
@@ -49,7 +50,9 @@ def utc_now() -> datetime:
 
 async def build(process: Process) -> None:
     """Wire the process."""
-    settings = Settings()  # type: ignore[call-arg]  # from the environment
+    settings = process.settings
+    if not isinstance(settings, Settings):
+        raise ConfigurationError("identity needs its own settings")
     sealer = open_sealer(settings)
     database = await process.enter(
         Database.open(settings.postgres_url, name=settings.name, start_seconds=settings.start_seconds)
