@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable
 
 from soma.identity.v1 import service_pb2 as pb
 
@@ -52,7 +53,7 @@ async def test_nobody_gives_more_scopes_than_they_have(
     person = await new_person("users.write", "service_accounts.write", "keys.write", "tokens.read")
     token = bearer((await identity.tokens.IssueToken(person.grant())).access_token)
     email = f"{uuid.uuid4().hex}@example.org"
-    attempts = [
+    attempts: list[Awaitable[object]] = [
         identity.users.CreateUser(
             pb.CreateUserRequest(email=email, password=PASSWORD, scopes=["audit.read"]), metadata=token
         ),
@@ -131,7 +132,7 @@ async def test_another_tenants_ids_are_like_ids_that_do_not_exist(
     )
 
     async def told(user: str, account_id: str, key_id: str, tenant: str) -> list[tuple[str, str]]:
-        calls = [
+        calls: list[Awaitable[object]] = [
             identity.users.GetUser(pb.GetUserRequest(user_id=user), metadata=owner.auth),
             identity.users.DisableUser(pb.DisableUserRequest(user_id=user), metadata=owner.auth),
             identity.keys.CreateApiKey(
