@@ -3,7 +3,8 @@
     python -m scripts.test                 everything
     python -m scripts.test tests/unit ...  some; further arguments go to pytest
 
-The stack lies in `.soma-test` on ports of its own. It is started by the first test that needs it
+Every Python process measures itself (coverage's own start-up hook, switched on by the environment),
+so that the services, the workers and the launcher count as well as the tests. The stack lies in `.soma-test` on ports of its own. It is started by the first test that needs it
 (`tests/support/stack.py`) and stopped here.
 """
 
@@ -31,17 +32,19 @@ def main(arguments: list[str]) -> int:
         "SOMA_HOME": str(HOME),
         "SOMA_PORT_BASE": os.environ.get("SOMA_TEST_PORT_BASE", PORT_BASE),
         "SOMA_COVERAGE": str(ROOT / "pyproject.toml"),
+        "COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"),
         "COVERAGE_FILE": str(coverage / "data"),
         "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}",
     }
     whole = not arguments
     try:
-        tested = _python(environment, "coverage", "run", "-m", "pytest", *(arguments or ["tests"]))
+        tested = _python(environment, "pytest", *(arguments or ["tests"]))
     finally:
         stopped = _python(environment, "mesh.cli", "down", "--quiet-if-stopped")
-    combined = _python(environment, "coverage", "combine", "--quiet")
+    plain = {name: value for name, value in environment.items() if name != "COVERAGE_PROCESS_START"}
+    combined = _python(plain, "coverage", "combine", "--quiet")
     floor = ("--fail-under", LOWEST_COVERAGE) if whole else ()
-    measured = _python(environment, "coverage", "report", "--skip-covered", *floor)
+    measured = _python(plain, "coverage", "report", "--skip-covered", *floor)
     return tested or stopped or combined or measured
 
 

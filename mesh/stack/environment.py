@@ -49,6 +49,7 @@ class Environment:
         }
         if self.settings.coverage:
             environment["COVERAGE_PROCESS_START"] = self.settings.coverage
+            environment["COVERAGE_FILE"] = os.environ.get("COVERAGE_FILE", str(home.root / ".coverage"))
         return environment
 
     def of_workload(
