@@ -222,7 +222,7 @@ async def _until(true: Callable[[], bool]) -> None:
     end = time.monotonic() + 5
     while not true():
         assert time.monotonic() < end
-        await asyncio.sleep(0.005)  # noqa: ASYNC110  what is waited for has no event
+        await asyncio.sleep(0.005)
 
 
 def _decoded(part: str) -> bytes:
