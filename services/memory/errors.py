@@ -46,6 +46,11 @@ def nothing_to_remember() -> InvalidArgument:
     return InvalidArgument("INVALID_ARGUMENT", "field text: holds no text")
 
 
+def not_storable(field: str) -> InvalidArgument:
+    """The field holds U+0000, which no text column takes."""
+    return InvalidArgument("INVALID_ARGUMENT", f"field {field}: holds the character U+0000")
+
+
 def nothing_to_look_for() -> InvalidArgument:
     """The query is empty once its white space is gone."""
     return InvalidArgument("INVALID_ARGUMENT", "field query: holds no text")

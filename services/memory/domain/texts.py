@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 LONGEST_QUERY: Final = 2_000
 LONGEST_INPUT: Final = 600
 LONGEST_ANSWER: Final = 1_400
+LONGEST_KEY: Final = 512  # bytes; an index holds 2,700
 _SPACES: Final = re.compile(r"\s+")
 
 
@@ -40,7 +41,8 @@ def shortened(text: str, longest: int) -> str:
 
 def of_turn(said: str, answered: str) -> str:
     """Give the memory of a turn: what was said and what was answered, shortened; empty without both."""
-    said, answered = shortened(said, LONGEST_INPUT), shortened(answered, LONGEST_ANSWER)
+    said = shortened(said.replace("\x00", ""), LONGEST_INPUT)
+    answered = shortened(answered.replace("\x00", ""), LONGEST_ANSWER)
     if not said or not answered:
         return ""
     return f"The user said: {said}\nThe agent answered: {answered}"
@@ -60,8 +62,10 @@ def title_of(given: str, found: str, source: str) -> str:
 
 
 def document_key(source: str, content_digest: str) -> str:
-    """Give what a document is known by: its source, else its digest."""
-    return f"source:{source}" if source else f"sha256:{content_digest}"
+    """Give what a document is known by: its source, or the digest of a long one; else its own digest."""
+    if not source:
+        return f"sha256:{content_digest}"
+    return f"source:{source}" if len(source.encode()) <= LONGEST_KEY else f"long:{digest(source).hex()}"
 
 
 def label_terms(labels: Mapping[str, str]) -> list[str]:

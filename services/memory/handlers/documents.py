@@ -6,7 +6,7 @@ from google.protobuf.empty_pb2 import Empty
 from soma.memory.v1 import resources_pb2, service_pb2, service_pb2_grpc
 
 from mesh.runtime.hooks import ServicerContext
-from services.memory.handlers.requests import request_in_progress
+from services.memory.handlers.requests import check_storable, request_in_progress
 from services.memory.ingestion import Given, Ingestion
 from services.memory.messages import document_message, passage_message
 from services.memory.retrieval import Retrieval
@@ -23,6 +23,7 @@ class Documents(service_pb2_grpc.DocumentsServicer):
         self, request: service_pb2.IngestDocumentRequest, context: ServicerContext
     ) -> resources_pb2.Document:
         """Ingest a document."""
+        check_storable(title=request.title, source=request.source, labels=request.labels)
         given = Given(
             title=request.title,
             source=request.source,

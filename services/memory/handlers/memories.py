@@ -6,7 +6,7 @@ from google.protobuf.empty_pb2 import Empty
 from soma.memory.v1 import resources_pb2, service_pb2, service_pb2_grpc
 
 from mesh.runtime.hooks import ServicerContext
-from services.memory.handlers.requests import request_in_progress
+from services.memory.handlers.requests import check_storable, request_in_progress
 from services.memory.messages import memory_message, recalled_message
 from services.memory.remembering import Remembering
 from services.memory.retrieval import Retrieval
@@ -23,6 +23,7 @@ class Memories(service_pb2_grpc.MemoriesServicer):
         self, request: service_pb2.RememberRequest, context: ServicerContext
     ) -> resources_pb2.Memory:
         """Remember a text."""
+        check_storable(text=request.text, labels=request.labels)
         memory = await self._remembering.remember(
             request.text,
             session_id=request.session_id,

@@ -1,9 +1,24 @@
-"""The identity of the request in progress, as the idempotency interceptor made it."""
+"""What handlers ask of a request: its identity, and that its texts can be stored."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mesh.runtime.context import current
+from services.memory.errors import not_storable
 from services.memory.store.requests import Request
+
+
+def check_storable(**fields: str | Mapping[str, str]) -> None:
+    """Refuse what no text column takes.
+
+    Raises:
+        InvalidArgument: a field holds U+0000.
+    """
+    for name, content in fields.items():
+        held = content if isinstance(content, str) else "".join(content.values())
+        if "\x00" in held:
+            raise not_storable(name)
 
 
 def request_in_progress() -> Request:

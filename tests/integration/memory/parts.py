@@ -57,16 +57,21 @@ class Parts:
     words: WordEncoder = field(default_factory=WordEncoder)
 
 
-def memory_settings(home: str | None = None) -> Settings:
-    """Memory's own settings and credentials in the stack that the environment names."""
+def memory_environment(home: str | None = None) -> dict[str, str]:
+    """The environment that the launcher of the stack gives to memory."""
     surroundings = dict(os.environ)
     if home or "SOMA_TEST_HOME" in surroundings:
         surroundings["SOMA_HOME"] = home or surroundings["SOMA_TEST_HOME"]
         surroundings.pop("SOMA_PORT_BASE", None)
     stack = StackSettings.from_environment(surroundings)
-    given = Environment(stack).of_workload(
+    return Environment(stack).of_workload(
         BY_NAME["memory"], process="memory-test", listen=1, metrics=1, version="stable"
     )
+
+
+def memory_settings(home: str | None = None) -> Settings:
+    """Memory's own settings and credentials in the stack that the environment names."""
+    given = memory_environment(home)
     names = {name.removeprefix("SOMA_").lower(): text for name, text in given.items()}
     wanted = {name: names[name] for name in names if name in Settings.model_fields}
     wanted.pop("peers")

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from services.memory.ingestion import Given
 from services.memory.reindex import Rebuild
 from services.memory.store.vectors import Narrowing, Point, Space
 from tests.integration.memory.conftest import Connect
-from tests.integration.memory.parts import Parts, new_tenant, request, tenant
+from tests.integration.memory.parts import Parts, memory_environment, new_tenant, request, tenant
 from tests.support import stack as stacks
 
 
@@ -140,6 +141,22 @@ async def test_vectors_that_were_lost_are_made_again_from_the_rows(parts: Parts)
         assert await recalled(parts, "bell") == ["The bell rings twice."]
         assert await retrieved(parts, "bell") == ["The bell tower is closed on Mondays."]
         assert stray.id not in await points(parts, Space.PASSAGES)
+
+
+async def test_the_command_makes_one_tenants_vectors_again(running: StackSettings, parts: Parts) -> None:
+    with tenant() as owner:
+        made = await parts.remembering.remember(
+            "The rudder is new.", session_id="", labels={}, request=request()
+        )
+        await parts.vectors.remove(Space.MEMORIES, [made.id])
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "services.memory.reindex", "--tenant", owner),
+            env=memory_environment(str(running.home.root)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        assert (process.returncode, out) == (0, b"1 points made\n")
+        assert await recalled(parts, "rudder") == ["The rudder is new."]
 
 
 async def test_no_store_works_without_a_tenant(parts: Parts) -> None:

@@ -20,8 +20,8 @@ def test_scores_fall_from_one_and_hold_every_text_once(meaning: list[str], words
     assert all(0 < score <= 1 for score in scores)
 
 
-@given(RANKING, RANKING, st.randoms())
-def test_who_is_better_in_both_is_better_in_sum(meaning: list[str], words: list[str], _: object) -> None:
+@given(RANKING, RANKING)
+def test_who_is_better_in_both_is_better_in_sum(meaning: list[str], words: list[str]) -> None:
     place = {one.id: number for number, one in enumerate(fuse(meaning, words))}
     for one in set(meaning) & set(words):
         for other in set(meaning) & set(words):

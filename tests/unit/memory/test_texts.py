@@ -67,3 +67,15 @@ def test_words_are_stemmed_and_folded() -> None:
     assert words.query("Running cafes").indices == words.query("run CAF\u00c9").indices
     assert words.query("the of and").indices == ()
     assert set(words.query("ships").indices) <= set(words.text("A ship and many ships.").indices)
+
+
+def test_a_document_is_known_by_its_source_whatever_its_length() -> None:
+    assert texts.document_key("a.md", "d") == "source:a.md"
+    assert texts.document_key("", "d") == "sha256:d"
+    long = [texts.document_key("\u4e2d" * 2047 + end, "d") for end in "ab"]
+    assert len(set(long)) == 2
+    assert max(map(len, long)) < 100
+
+
+def test_a_turn_is_remembered_without_what_no_store_holds() -> None:
+    assert texts.of_turn("a\x00b", "c\x00") == "The user said: ab\nThe agent answered: c"
