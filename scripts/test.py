@@ -4,7 +4,9 @@
     python -m scripts.test tests/unit ...  some; further arguments go to pytest
 
 Every Python process measures itself (coverage's own start-up hook, switched on by the environment),
-so that the services, the workers and the launcher count as well as the tests. The stack lies in `.soma-test` on ports of its own. It is started by the first test that needs it
+so that the services, the workers and the launcher count as well as the tests.
+
+The stack lies in `.soma-test` on ports of its own. It is started by the first test that needs it
 (`tests/support/stack.py`) and stopped here.
 """
 

@@ -20,7 +20,6 @@ GROUPS: dict[str, str] = {
         )
     },
 }
-INTERRUPTED = 130
 
 
 class LazyGroup(TyperGroup):
@@ -36,8 +35,10 @@ class LazyGroup(TyperGroup):
         if module is None or find_spec(module) is None:
             return None
         command = typer.main.get_command(importlib.import_module(module).app)
-        inner = getattr(command, "commands", {})
-        return inner.get(cmd_name, command) if module == "mesh.cli.stack" else command
+        if module == "mesh.cli.stack":
+            command = getattr(command, "commands", {})[cmd_name]
+        command.name = cmd_name
+        return command
 
 
 app = typer.Typer(
@@ -56,16 +57,17 @@ def root() -> None:
 
 def main() -> int:
     """Run one command; give its exit code."""
-    from mesh.stack.errors import StackError
+    from mesh.cli.failures import Exit
+    from mesh.stack.errors import NotRunningError, StackError
 
     try:
-        app()
+        app(prog_name="soma")
     except StackError as error:
         print(f"soma: {error}", file=sys.stderr)
-        return 1
+        return Exit.UNAVAILABLE if isinstance(error, NotRunningError) else Exit.FAILED
     except KeyboardInterrupt:
         print("soma: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return Exit.INTERRUPTED
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    return 0
+    return Exit.OK
