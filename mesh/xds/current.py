@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from mesh.runtime.logging import get_logger
-from mesh.xds.encoding import Encoder
 from mesh.xds.world import World, build_world, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mesh.envoy.snapshot import Snapshot
+    from mesh.xds.encoding import Encoder
 
 _log = get_logger(__name__)
 # Several changes within this time are one change: a start of seven services, a burst of revocations.
@@ -22,9 +22,9 @@ _GATHER_SECONDS = 0.05
 class Current:
     """Rebuilds the world when something it is made of says so."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], encoder: Encoder) -> None:
         self._snapshot = snapshot
-        self._encoder = Encoder()
+        self._encoder = encoder
         self._dirty = asyncio.Event()
         self._changed = asyncio.Event()
         self.snapshot = snapshot()

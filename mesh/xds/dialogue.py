@@ -24,7 +24,7 @@ from envoy_data_plane.envoy.service.discovery.v3 import (
     Resource,
 )
 
-from mesh.xds.encoding import CLUSTER, ENDPOINTS
+from mesh.xds.kinds import CLUSTER, ENDPOINTS
 from mesh.xds.world import ORDER, WILDCARD, World
 
 if TYPE_CHECKING:

@@ -16,6 +16,8 @@ from mesh.xds.config import Settings
 from mesh.xds.control_plane import ControlPlane
 from mesh.xds.current import Current
 from mesh.xds.draining import Draining
+from mesh.xds.encoded_store import EncodedStore
+from mesh.xds.encoding import Encoder
 from mesh.xds.errors import XdsError
 from mesh.xds.fleet import Fleet
 from mesh.xds.registry import Registry
@@ -30,7 +32,8 @@ async def build(process: Process) -> None:
         sources = Sources(settings)
     except (XdsError, PkiError, ContractError, OSError) as error:
         raise ConfigurationError(str(error)) from error
-    current = Current(sources.snapshot)
+    store = EncodedStore(settings.home / "data" / "xds")
+    current = Current(sources.snapshot, Encoder(store))
     registry = Registry()
     fleet = await process.enter(
         Fleet(

@@ -10,7 +10,8 @@ from mesh.envoy.clusters import clusters, load_assignments
 from mesh.envoy.listeners import listeners
 from mesh.envoy.routes import route_configurations
 from mesh.envoy.secrets import secrets
-from mesh.xds.encoding import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Encoded, Encoder
+from mesh.xds.encoding import Encoded, Encoder
+from mesh.xds.kinds import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -205,17 +205,18 @@ async def _until_in_step(operators: mesh_grpc.ControlPlaneStub) -> None:
 
 
 async def _until_connected(edge: Edge) -> None:
-    for _ in range(300):
-        async with edge.channel_as("operator", "xds", 15) as channel:
-            try:
-                answer = await mesh_grpc.ControlPlaneStub(channel).ListProxies(mesh_pb2.ListProxiesRequest())
-            except grpc.aio.AioRpcError:
-                await asyncio.sleep(0.1)
-                continue
-        if any(p.connected and len(p.resources) == 5 for p in answer.proxies):
-            return
-        await asyncio.sleep(0.1)
-    pytest.fail("the edge did not come back to its control plane")
+    async with asyncio.timeout(120):
+        while not await _connected(edge):  # noqa: ASYNC110 - another process says it only when asked
+            await asyncio.sleep(0.1)
+
+
+async def _connected(edge: Edge) -> bool:
+    async with edge.channel_as("operator", "xds", 15) as channel:
+        try:
+            answer = await mesh_grpc.ControlPlaneStub(channel).ListProxies(mesh_pb2.ListProxiesRequest())
+        except grpc.aio.AioRpcError:
+            return False
+    return any(p.connected and len(p.resources) == 5 for p in answer.proxies)
 
 
 def _serial(edge: Edge) -> str:

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.xds.dialogue import Incremental, StateOfTheWorld
-from mesh.xds.encoding import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Encoded
+from mesh.xds.encoding import Encoded
+from mesh.xds.kinds import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 from mesh.xds.registry import Proxy
 from mesh.xds.world import World
 

@@ -18,7 +18,9 @@ from mesh.envoy.scripts import body_check_source
 from mesh.envoy.secrets import secrets
 from mesh.envoy.snapshot import Address, Snapshot
 from mesh.envoy.typed import Resource
-from mesh.xds.encoding import ROUTES, Encoder
+from mesh.xds.encoded_store import EncodedStore
+from mesh.xds.encoding import Encoder
+from mesh.xds.kinds import ROUTES
 from mesh.xds.world import build_world
 from tests.support.golden import Golden
 from tests.unit.xds.snapshots import CONTRACT, SNAPSHOT
@@ -89,6 +91,24 @@ def test_unchanged_resources_are_not_encoded_again() -> None:
         for name, encoded in resources.items():
             if kind != ROUTES:
                 assert after.of(kind)[name] is encoded
+
+
+def test_next_run_finds_what_this_one_encoded_but_no_secret(tmp_path: Path) -> None:
+    store = EncodedStore(tmp_path)
+    first = build_world(SNAPSHOT, Encoder(store))
+    kept = {path.name.split("-")[0] for path in tmp_path.rglob("*-*") if path.is_file()}
+    assert kept == {"cluster", "clusterloadassignment", "listener", "routeconfiguration"}
+    again = Encoder(EncodedStore(tmp_path))
+    assert build_world(SNAPSHOT, again) == first
+    changed = replace(SNAPSHOT, revoked=())
+    assert build_world(changed, again).of(ROUTES) != first.of(ROUTES)
+    assert len(list(tmp_path.rglob("routeconfiguration-*"))) == 1
+
+
+def test_store_that_takes_nothing_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    world = build_world(SNAPSHOT, Encoder(EncodedStore(tmp_path / "file")))
+    assert world == build_world(SNAPSHOT, Encoder())
 
 
 def test_routes_put_together_from_parts_are_the_whole() -> None:
