@@ -12,7 +12,7 @@ from mesh.cli.output import Cell, LimitOption, Output, OutputOption, first, say,
 if TYPE_CHECKING:
     from soma.orchestrator.v1 import resources_pb2 as pb
 
-app = typer.Typer(no_args_is_help=True, help="List, show and delete conversations.")
+app = typer.Typer(no_args_is_help=True, help="Create, list, show and delete conversations.")
 SessionArgument = Annotated[str, typer.Argument(help="The session's id, ses_...")]
 
 
@@ -37,6 +37,21 @@ _TURNS: tuple[Cell, ...] = (
     ("input", lambda row: row.input.text),
     ("answer", lambda row: row.text),
 )
+
+
+@app.command("create")
+def create_session(
+    persona: Annotated[str, typer.Option(help="Who answers; `guide` without it.")] = "",
+    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Create a session."""
+    with edge() as open_edge:
+        from soma.orchestrator.v1 import service_pb2, service_pb2_grpc
+
+        stub = open_edge.stub(service_pb2_grpc.SessionsStub)
+        request = service_pb2.CreateSessionRequest(persona=persona, display_name=name)
+        show(stub.CreateSession(request, timeout=SECONDS), output, _SESSIONS)
 
 
 @app.command("list")

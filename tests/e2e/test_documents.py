@@ -34,11 +34,15 @@ def script(document: str, stack: Stack) -> str:
         if any(f"\n{command}" in f"\n{block}" and command == "grpcurl" for command in LEFT_OUT):
             continue
         lines = [line for line in block.splitlines() if not line.startswith("make down")]
-        code = "\n".join(lines)
+        code = in_place("\n".join(lines), stack)
         parts.append(code if language == "sh" else f"{sys.executable} - <<'PYTHON'\n{code}\nPYTHON")
-    whole = "\n".join(parts)
-    whole = whole.replace(".soma/lib/venv/bin/python", sys.executable)
-    return whole.replace("$PWD/.soma/bin", f"{stack.home}/bin").replace(".soma/bin/soma", f"{stack.home}/bin/soma")
+    return "\n".join(parts)
+
+
+def in_place(code: str, stack: Stack) -> str:
+    """The commands with the test's own folder in place of `.soma`."""
+    code = code.replace(".soma/lib/venv/bin/python", sys.executable)
+    return code.replace("$PWD/.soma/bin", f"{stack.home}/bin").replace(".soma/bin/soma", f"{stack.home}/bin/soma")
 
 
 @pytest.mark.timeout(600)
