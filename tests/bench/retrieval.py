@@ -11,7 +11,6 @@ distance between the quartiles of the rounds' ratios divided by their median.
 from __future__ import annotations
 
 import ast
-import asyncio
 import json
 import statistics
 import sys
@@ -20,6 +19,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
+
+import uvloop
 
 from services.memory.ingestion import Given
 from tests.integration.memory.parts import Parts, memory_settings, opened, request, tenant
@@ -139,4 +140,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())  # as the service does
