@@ -11,6 +11,7 @@ from mesh.events.publisher import Publisher
 from mesh.inference.addresses import AddressPolicy
 from mesh.inference.http import ProviderHttp
 from mesh.inference.triton import Triton
+from mesh.runtime.errors import ConfigurationError
 from mesh.runtime.process import Process
 from mesh.sealing import read_sealer
 from mesh.storage import Database
@@ -30,7 +31,9 @@ from services.slm.token_counts import Tokenizers
 
 async def build(process: Process) -> None:
     """Wire the process."""
-    settings = Settings()  # type: ignore[call-arg]  # from the environment
+    settings = process.settings
+    if not isinstance(settings, Settings):
+        raise ConfigurationError("slm needs its own settings")
     join_trust(process)
     file, create = settings.key_file()
     database = await process.enter(
