@@ -48,6 +48,7 @@ def in_place(code: str, stack: Stack) -> str:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("document", GUIDES)
 async def test_the_commands_of_a_guide_run(stack: Stack, document: str) -> None:
+    await stack.ready()
     environment = {**os.environ, **stack.environment()}
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", script(document, stack), cwd=ROOT, env=environment,
