@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mesh.stack import client
+from mesh.stack import client, orphans
 from mesh.stack.catalogue import BY_NAME, SERVERS, WORKLOADS
 from mesh.stack.environment import Environment
-from mesh.stack.errors import AlreadyAtWorkError, storage_failure
+from mesh.stack.errors import AlreadyAtWorkError, NotRunningError, storage_failure
 from mesh.stack.home import CHECKOUT, Home, write_atomically
 from mesh.stack.install import installed
 from mesh.stack.plan import plan_of
@@ -48,11 +48,17 @@ def bring_up(settings: StackSettings, names: tuple[str, ...], tell: Tell) -> Non
 def bring_down(home: Home, names: tuple[str, ...], tell: Tell) -> None:
     """Stop the named processes; without names all of them and the supervisor.
 
+    Where the supervisor died, what it left behind is ended.
+
     Raises:
         NotRunningError: there is nothing to stop.
     """
-    for message in client.ask(home, {"op": "stop", "processes": list(names)}):
-        tell(message)
+    try:
+        for message in client.ask(home, {"op": "stop", "processes": list(names)}):
+            tell(message)
+    except NotRunningError:
+        if not orphans.end_all(home.pids):
+            raise
 
 
 def write_command(home: Home) -> None:

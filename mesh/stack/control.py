@@ -107,7 +107,8 @@ class Control:
             case "up":
                 await self._up(_names(request, "processes"), reader, say)
             case "status":
-                say({"done": True, "processes": await supervisor.status()})
+                rows = await supervisor.status()
+                say({"done": True, "processes": rows, "code": supervisor.code})
                 return
             case "stop":
                 names = _names(request, "processes")

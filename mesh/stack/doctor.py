@@ -16,6 +16,7 @@ from mesh.stack.home import Home
 from mesh.stack.install import venvs
 from mesh.stack.ports import SPAN, Ports
 from mesh.stack.settings import StackSettings
+from mesh.stack.steps import code_digest
 
 GIB = 1 << 30
 DISK_NEEDED, DISK_LOW = 3 * GIB, GIB // 2
@@ -141,14 +142,22 @@ def _permissions(home: Home) -> Iterator[Finding]:
 
 def _stack(home: Home) -> Iterator[Finding]:
     try:
-        rows: Any = client.tell(home, {"op": "status"})["processes"]
+        answer: Any = client.tell(home, {"op": "status"})
     except NotRunningError as error:
         yield Finding(subject="stack", cause=error.cause, fix=error.fix, code=error.code.value, serious=False)
         return
     except StackError as error:
         yield Finding(subject="stack", cause=error.cause, fix=error.fix, code=error.code.value)
         return
-    for row in rows:
+    if answer["code"] != code_digest():
+        yield Finding(
+            subject="supervisor",
+            cause="it was started from older code than this",
+            fix="`soma down`, then `soma up`",
+            code="OLD_SUPERVISOR",
+            serious=False,
+        )
+    for row in answer["processes"]:
         yield from process(row)
     yield from _certificates(home)
 

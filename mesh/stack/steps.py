@@ -104,6 +104,12 @@ def digest_of(inputs: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
+def code_digest() -> str:
+    """Give the digest of the launcher's own code, which tells an old supervisor."""
+    folder = CHECKOUT / "mesh" / "stack"
+    return digest_of([*sorted(folder.glob("*.py")), folder / "servers"])
+
+
 def _sources(folder: Path) -> Iterable[Path]:
     return (path for path in folder.rglob("*") if path.is_file() and path.suffix in (".py", ".sql", ".toml"))
 

@@ -26,6 +26,7 @@ from mesh.stack.lifecycle import RestartPolicy, State
 from mesh.stack.plan import STOP_ORDER, Plan, plan_of, unknown
 from mesh.stack.processes import Identity, members, resident_bytes
 from mesh.stack.settings import StackSettings
+from mesh.stack.steps import code_digest
 from mesh.stack.workloads import CANARY, PythonProcess
 
 Progress = Callable[[dict[str, object]], None]
@@ -43,6 +44,7 @@ class Supervisor:
         self.listeners: list[Progress] = []
         self.over = asyncio.Event()
         self.background = Background(settings)
+        self.code = code_digest()
         self._starting = asyncio.Lock()
 
     async def up(self, names: Iterable[str]) -> None:

@@ -188,6 +188,16 @@ async def test_what_a_killed_supervisor_left_is_ended_before_the_next_start(own:
     assert not left
 
 
+async def test_down_ends_what_a_killed_supervisor_left(own: OwnStacks) -> None:
+    settings = own.settings()
+    rows = await up(settings, "redis", "temporal")
+    stat = read_stat(rows["redis"].pid or 0)
+    assert stat is not None
+    os.kill(stat.parent, signal.SIGKILL)
+    await soma(settings, "down")
+    await nothing_left(settings)
+
+
 async def test_up_heals_what_was_given_up(own: OwnStacks) -> None:
     settings = own.settings()
     await up(settings, "redis", "temporal")
