@@ -27,6 +27,14 @@ LONGEST_ANSWER: Final = 64 << 20  # bytes of one line
 IDLE_SECONDS: Final = 30.0
 # Of processor time in a child's life; it reads many small documents or one large one.
 CPU_FACTOR: Final = 20
+# What a child that died is seen by: a broken pipe, no whole line, a transport that is closed.
+_DIED: Final = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    asyncio.IncompleteReadError,
+    asyncio.LimitOverrunError,
+)
 
 
 class Reader:
@@ -74,20 +82,29 @@ class Reader:
         clean = False
         try:
             async with asyncio.timeout(self._seconds):
-                found = await self._ask(content, media_type)
+                found = await self._answer(content, media_type)
             clean = media_type != PDF
         except TimeoutError:
             raise document_unreadable(f"reading it took longer than {self._seconds:g} s") from None
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+        except _DIED:
             raise document_unreadable("reading it took more than its bounds allow") from None
         finally:
             if clean:
-                self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._kill)
+                self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._let_go)
             else:
                 await self._end()
         if "error" in found:
             raise document_unreadable(str(found["error"]))
         return Reading(title=found["title"], passages=tuple(_cut(one) for one in found["passages"]))
+
+    async def _answer(self, content: bytes, media_type: str) -> dict[str, Any]:
+        """Ask the child; a new one where the one that was warm died, of whatever it had read before."""
+        if self._child is not None:
+            try:
+                return await self._ask(content, media_type)
+            except _DIED:
+                await self._end()
+        return await self._ask(content, media_type)
 
     async def _ask(self, content: bytes, media_type: str) -> dict[str, Any]:
         child = await self._running()
@@ -102,32 +119,38 @@ class Reader:
         return found
 
     async def _running(self) -> asyncio.subprocess.Process:
-        if self._child is not None and self._child.returncode is None:
-            return self._child
-        self._child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services.memory.reading.child"),
-            str(max(1, int(self._seconds * CPU_FACTOR))),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=LONGEST_ANSWER,
-            cwd=ROOT,
-            env=_environment(),
-        )
+        if self._child is None:
+            self._child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "services.memory.reading.child"),
+                str(max(1, int(self._seconds * CPU_FACTOR))),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                limit=LONGEST_ANSWER,
+                cwd=ROOT,
+                env=_environment(),
+            )
         return self._child
 
-    def _kill(self) -> None:
-        if self._child is not None and self._child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._child.kill()
+    def _let_go(self) -> None:
+        """End a child that has been idle; the event loop reaps it."""
+        child, self._child = self._child, None
+        if child is not None:
+            _kill(child)
 
     async def _end(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
-        self._kill()
-        if self._child is not None:
-            await self._child.wait()
-            self._child = None
+        child, self._child = self._child, None
+        if child is not None:
+            _kill(child)
+            await child.wait()
+
+
+def _kill(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
 
 
 def _environment() -> dict[str, str]:

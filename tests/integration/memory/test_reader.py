@@ -42,14 +42,33 @@ async def test_a_document_that_takes_too_long_is_refused_and_the_next_one_read()
 
 async def test_a_document_that_kills_the_child_is_refused_and_the_next_one_read() -> None:
     async with Reader.open(bounds=BOUNDS, seconds=30, waiting=4) as reader:
-        await reader.read(b"warm", "text/plain")
         reading = asyncio.ensure_future(reader.read(SLOW, "text/markdown"))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
         assert reader._child is not None
         os.kill(reader._child.pid, signal.SIGKILL)
         with pytest.raises(InvalidArgument, match="bounds"):
             await reading
         assert (await reader.read(b"next", "text/plain")).passages
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.2])
+async def test_a_warm_child_that_died_costs_the_next_document_nothing(pause: float) -> None:
+    async with Reader.open(bounds=BOUNDS, seconds=30, waiting=4) as reader:
+        await reader.read(b"warm", "text/plain")
+        assert reader._child is not None
+        os.kill(reader._child.pid, signal.SIGKILL)
+        await asyncio.sleep(pause)
+        assert (await reader.read(b"next", "text/plain")).passages
+
+
+async def test_an_idle_child_ends_and_the_next_document_gets_a_new_one() -> None:
+    async with Reader.open(bounds=BOUNDS, seconds=30, waiting=4) as reader:
+        await reader.read(b"warm", "text/plain")
+        child = reader._child
+        assert child is not None
+        reader._let_go()  # what the timer does after half a minute
+        assert (await reader.read(b"next", "text/plain")).passages
+        await child.wait()
 
 
 async def test_more_documents_than_may_wait_are_refused_at_once() -> None:

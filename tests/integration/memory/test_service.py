@@ -7,39 +7,14 @@ import asyncio
 import grpc
 import pytest
 from soma.audit.v1 import resources_pb2 as audit_pb
-from soma.errors.v1 import errors_pb2
 from soma.memory.v1 import events_pb2, service_pb2
 
 from mesh.runtime.channels import MeshChannel
 from mesh.stack.settings import StackSettings
+from tests.integration.memory.asking import MARKDOWN, document, refused
 from tests.integration.memory.conftest import Client, Connect, channel_of
 from tests.integration.memory.parts import Parts, new_tenant
 from tests.unit.memory.pdf import pdf_of
-
-MARKDOWN = """# Harbour rules
-
-## Mooring
-
-A ship moors at the eastern quay when the wind exceeds thirty knots.
-
-## Fees
-
-The fee is forty crowns a night. Sailing vessels pay half.
-"""
-
-
-def document(content: str = MARKDOWN, **more: object) -> service_pb2.IngestDocumentRequest:
-    fields: dict[str, object] = {"source": "harbour.md", "media_type": "text/markdown"} | more
-    return service_pb2.IngestDocumentRequest(content=content.encode(), **fields)  # type: ignore[arg-type]
-
-
-async def refused(call: object, *, code: grpc.StatusCode, why: str = "") -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call  # type: ignore[misc]
-    assert caught.value.code() is code, caught.value.details()
-    if why:
-        assert errors_pb2.ErrorReason.Value(f"ERROR_REASON_{why}")
-        assert why in str(caught.value.trailing_metadata())
 
 
 @pytest.fixture(scope="module")
@@ -362,41 +337,3 @@ async def test_every_change_leaves_its_audit_record_and_its_event(connect: Conne
     assert told == ["remembered", "ingested", "forgotten", "deleted"]
     assert all(one.actor == f"usr_{'0' * 32}" and one.request_id for one in records)
     assert all("Something" not in str(one.details) for one in records)
-
-
-@pytest.mark.parametrize(
-    "content", ["a\x00b", "\U0001f600" * 8192, "\u202e\ufffd\n\t", "'; drop table memories; --"]
-)
-async def test_no_text_is_too_strange(client: Client, content: str) -> None:
-    call = client.memories.Remember(
-        service_pb2.RememberRequest(text=content, labels={"kind": content[:200]}),
-        metadata=client.metadata,
-        timeout=30,
-    )
-    if "\x00" in content:
-        await refused(call, code=grpc.StatusCode.INVALID_ARGUMENT, why="INVALID_ARGUMENT")
-    else:
-        assert (await call).text == content
-
-
-async def test_no_source_is_too_long(client: Client) -> None:
-    source = "\u4e2d" * 2048
-    made = await client.documents.IngestDocument(
-        document(source=source), metadata=client.metadata, timeout=60
-    )
-    again = await client.documents.IngestDocument(
-        document(source=source), metadata=client.metadata, timeout=60
-    )
-    assert (made.source, again.id) == (source, made.id)
-
-
-async def test_a_turn_that_says_nothing_consults_nothing(client: Client) -> None:
-    found = await client.knowledge.Consult(
-        service_pb2.ConsultRequest(query=" \n", memory_limit=5, passage_limit=5), metadata=client.metadata
-    )
-    assert not found.memories
-    assert not found.passages
-    await refused(
-        client.memories.Recall(service_pb2.RecallRequest(query=" \n"), metadata=client.metadata),
-        code=grpc.StatusCode.INVALID_ARGUMENT,
-    )
