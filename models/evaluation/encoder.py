@@ -30,8 +30,12 @@ class Encoder:
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
         """Return [len(texts), 384]."""
-        parts = [self._bulk(texts[start : start + BULK]) for start in range(0, len(texts), BULK)]
-        return np.concatenate(parts)
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # like lengths together
+        bulks = [order[start : start + BULK] for start in range(0, len(order), BULK)]
+        vectors = np.concatenate([self._bulk([texts[index] for index in bulk]) for bulk in bulks])
+        result = np.empty_like(vectors)
+        result[order] = vectors
+        return result
 
     def _bulk(self, texts: Sequence[str]) -> FloatArray:
         encoded = [entry.ids for entry in self._tokenizer.encode_batch(list(texts))]

@@ -83,10 +83,13 @@ def _ask(question: Question, passages: tuple[Passage, ...], embed: Embed, scores
 
 
 def holds(sentence: str, span: str) -> bool:
-    """Say whether a sentence has the span, marks of lists and tables aside."""
+    """Say whether a sentence has the span, line breaks aside."""
     return normal(span) in normal(sentence)
 
 
 def _stands(text: str, passages: tuple[Passage, ...]) -> bool:
+    """Say whether the passage that a text cites has its sentence, line breaks and marks of quoting aside."""
     sentence, _, label = text.rpartition(" [")
-    return any(f"{p.label}]" == label and normal(sentence) in normal(p.text) for p in passages)
+    cited = next((p.text for p in passages if f"{p.label}]" == label), "")
+    unquoted = "\n".join(line.lstrip().removeprefix("> ") for line in cited.splitlines())
+    return contains(cited, sentence) or contains(unquoted, sentence)

@@ -13,7 +13,7 @@ _HEADING: Final = re.compile(r"^\s{0,3}#{1,6}\s+(.*?)\s*#*\s*$")
 _UNDERLINE: Final = re.compile(r"^\s*([=\-~^\"*+#])\1{2,}\s*$")
 _RULE_ROW: Final = re.compile(r"^[\s|:+=\-]+$")
 _ITEM: Final = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)])\s+")
-_QUOTE: Final = re.compile(r"^\s*>\s?")
+_QUOTE: Final = re.compile(r"^\s*>(?!>)\s?")  # three of them are Python's prompt
 _BORDER: Final = re.compile(r"""(?<=[.!?])["'”’)\]*`_]*\s+(?=["'“‘(\[*`_]*[A-Z0-9`"'“(\[])""")  # noqa: RUF001  # typographic quotes are meant
 _ABBREVIATION: Final = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|Mr|Mrs|Dr|Prof|Inc|Ltd|No|Fig|approx|resp|al|St|[A-Z]))\.[\"'”)\]*`_]*\s*$"

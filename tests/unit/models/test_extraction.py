@@ -68,6 +68,8 @@ def test_every_sentence_stands_in_its_passage(lines: list[str]) -> None:
         ("Head\n====\n\nBody of it.", ["Body of it."]),
         ("- first\n- second\n  goes on", ["first", "second goes on"]),
         ("| a | b |\n|---|---|\n| c | d |", ["| a | b |", "| c | d |"]),
+        (">>> redis.get('foo')\nb'bar'", [">>> redis.get('foo') b'bar'"]),
+        ("> quoted\n> and wrapped", ["quoted and wrapped"]),
         ("lines that\nwrap. Next", ["lines that wrap.", "Next"]),
         ("```sh\nmake up\nmake down\n```", ["make up", "make down"]),
     ],
