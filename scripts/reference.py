@@ -24,10 +24,10 @@ TRUTH = (
 ACCESS = {1: "token", 2: "public", 3: "workload"}
 SETTINGS = (
     "mesh.runtime.settings:ProcessSettings",
-    "mesh.stack.settings:StackSettings",
+    "mesh.policy.wiring:PolicySettings",
     *(f"services.{name}.config:Settings" for name in
       ("audit", "gateway", "identity", "memory", "orchestrator", "policy", "slm")),
-    *(f"workers.{name}.config:Settings" for name in ("outbox", "projections", "slm")),
+    *(f"workers.{name}.config:Settings" for name in ("projections", "slm")),
 )  # fmt: skip
 
 
@@ -72,7 +72,10 @@ def errors(contract: Contract) -> str:
     """The table of reasons."""
     values = contract.pool.FindEnumTypeByName("soma.errors.v1.ErrorReason").values
     rows = [
-        [f"`{v.name.removeprefix('ERROR_REASON_')}`", contract.comments[f"soma.errors.v1.ErrorReason.{v.name}"]]
+        [
+            f"`{v.name.removeprefix('ERROR_REASON_')}`",
+            contract.comments[f"soma.errors.v1.ErrorReason.{v.name}"],
+        ]
         for v in values
         if v.number
     ]
@@ -88,7 +91,14 @@ def topics() -> str:
     """The table of Kafka topics."""
     registry = importlib.import_module("mesh.events.topics")
     rows = [
-        [f"`{t.name}`", f"`{t.message}`", t.key, str(t.partitions), ", ".join(t.producers), ", ".join(t.consumers)]
+        [
+            f"`{t.name}`",
+            f"`{t.message}`",
+            t.key,
+            str(t.partitions),
+            ", ".join(t.producers),
+            ", ".join(t.consumers),
+        ]
         for t in registry.TOPICS
     ]
     introduction = (
@@ -100,9 +110,28 @@ def topics() -> str:
     return page("Topics", introduction, table(head, rows))
 
 
+LAUNCHER = {
+    "SOMA_HOME": "Folder of the stack: data, logs, certificates, secrets. Default `.soma` in the checkout.",
+    "SOMA_LIB": "Folder of what is installed; two stacks may share it. Default `$SOMA_HOME/lib`.",
+    "SOMA_PORT_BASE": "First of the stack's ports. Default 18000; all of them lie below 32768.",
+}
+
+
+def launcher() -> str:
+    """The settings of the launcher: `mesh.stack.settings` names them."""
+    stack = importlib.import_module("mesh.stack.settings")
+    rows = [[f"`{name}`", text] for name, text in LAUNCHER.items()]
+    rows += [
+        [f"`{variable}`", f"Address of a {server} that runs elsewhere; then none is started."]
+        for server, variable in stack.EXTERNAL.items()
+    ]
+    rows += [[f"`{variable}`", "Passed on to every process as it is."] for variable in stack.PASSED_ON]
+    return "## The launcher\n\n" + table(["Variable", "What it does"], rows)
+
+
 def settings() -> str:
-    """The settings of every process."""
-    sections = []
+    """The settings of the launcher and of every process."""
+    sections = [launcher()]
     seen: set[str] = set()
     for reference in SETTINGS:
         module, name = reference.split(":")

@@ -134,7 +134,7 @@ def parse_chat(body: bytes) -> ChatRequest:
 def _refuse_what_is_not_honoured(fields: Json) -> None:
     for name, value in fields.items():
         if name in NEUTRAL:
-            if not any(value == neutral and type(value) is type(neutral) or value == neutral == 0
+            if not any((value == neutral and type(value) is type(neutral)) or value == neutral == 0
                        for neutral in NEUTRAL[name]):  # fmt: skip
                 raise UnsupportedParameter(name, value)
         elif name not in HONOURED and name not in WITHOUT_EFFECT_HERE:
@@ -227,16 +227,24 @@ def _stop(value: Any) -> tuple[str, ...]:
     return tuple(items)
 
 
-def completion(
-    *, identity: str, created: int, model: str, text: str, finish: str, usage: Usage, soma: Json
-) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What every body of one completion begins with; `created` is in seconds of Unix time."""
+
+    identity: str
+    created: int
+    model: str
+
+    def json(self, kind: str) -> dict[str, Any]:
+        """The fields that stand in each object of the completion."""
+        return {"id": self.identity, "object": kind, "created": self.created, "model": self.model}
+
+
+def completion(head: Head, *, text: str, finish: str, usage: Usage, soma: Json) -> bytes:
     """The body of a whole completion; `soma` holds the ids and citations of the turn."""
     return _encode(
         {
-            "id": identity,
-            "object": "chat.completion",
-            "created": created,
-            "model": model,
+            **head.json("chat.completion"),
             "choices": [
                 {
                     "index": 0,
@@ -252,20 +260,18 @@ def completion(
 
 
 def chunk(
-    *, identity: str, created: int, model: str, delta: Json | None, finish: str | None = None,
-    usage: Usage | None = None, soma: Json | None = None,
-) -> bytes:  # fmt: skip
+    head: Head,
+    *,
+    delta: Json | None,
+    finish: str | None = None,
+    usage: Usage | None = None,
+    soma: Json | None = None,
+) -> bytes:
     """One server-sent event of a streamed completion; without `delta` it carries the usage alone."""
     choices: Sequence[Json] = (
         [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
     )
-    body: dict[str, Any] = {
-        "id": identity,
-        "object": "chat.completion.chunk",
-        "created": created,
-        "model": model,
-        "choices": choices,
-    }
+    body = {**head.json("chat.completion.chunk"), "choices": choices}
     if usage is not None:
         body["usage"] = usage.json()
     if soma is not None:

@@ -21,6 +21,7 @@ ROLES = {
     "assistant": service_pb2.ROLE_ASSISTANT,
 }
 TURN_SECONDS = 600.0
+EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs leave it out
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,9 +37,10 @@ class Completion:
     ended: bool = False
 
     @property
-    def identity(self) -> str:
-        """The completion's id."""
-        return f"chatcmpl-{self.turn_id.removeprefix('trn_')}"
+    def head(self) -> chat.Head:
+        """What every body of the completion begins with."""
+        identity = f"chatcmpl-{self.turn_id.removeprefix('trn_')}"
+        return chat.Head(identity=identity, created=self.created, model=self.request.model)
 
     def soma(self) -> chat.Json:
         """What SomaAgent knows beyond OpenAI's shapes."""
@@ -69,8 +71,8 @@ class Completions:
         """
         session = await self._session(request.model, request_id)
         events = self._turns.StreamTurn(_turn(request, session.id, request_id), timeout=TURN_SECONDS)
-        first = await events.read()
-        if first is grpc.aio.EOF:
+        first: Any = await events.read()
+        if first is EOF:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", "the turn's stream ended before it began")
         refusal = _refusal(first)
         if refusal is not None:
@@ -97,20 +99,19 @@ class Completions:
 
     async def stream(self, completion: Completion) -> AsyncIterator[bytes]:
         """The server-sent events of a completion; an error in the middle is the last of them."""
-        head = {"identity": completion.identity, "created": completion.created,
-                "model": completion.request.model}  # fmt: skip
-        yield chat.chunk(**head, delta={"role": "assistant", "content": ""})
+        head = completion.head
+        yield chat.chunk(head, delta={"role": "assistant", "content": ""})
         async for event in self._follow(completion):
             kind = event.WhichOneof("event")
             if kind == "delta":
-                yield chat.chunk(**head, delta={"content": event.delta.text})
+                yield chat.chunk(head, delta={"content": event.delta.text})
             elif kind == "ping":
                 yield chat.PING
             elif kind == "completed":
                 finish = FINISH[event.completed.finish_reason]
-                yield chat.chunk(**head, delta={}, finish=finish, soma=completion.soma())
+                yield chat.chunk(head, delta={}, finish=finish, soma=completion.soma())
                 if completion.request.include_usage:
-                    yield chat.chunk(**head, delta=None, usage=_usage(event))
+                    yield chat.chunk(head, delta=None, usage=_usage(event))
                 yield chat.DONE
             elif (refusal := _refusal(event)) is not None:
                 yield chat.failure(reason=reason_name(refusal.reason), message=refusal.message)
@@ -129,9 +130,7 @@ class Completions:
                 parts.append(event.delta.text)
             elif kind == "completed":
                 return chat.completion(
-                    identity=completion.identity,
-                    created=completion.created,
-                    model=completion.request.model,
+                    completion.head,
                     text="".join(parts),
                     finish=FINISH[event.completed.finish_reason],
                     usage=_usage(event),
@@ -148,7 +147,7 @@ class Completions:
         while not completion.ended:
             try:
                 # `read`, since the first event was read so and the two ways may not be mixed.
-                while (event := await events.read()) is not grpc.aio.EOF:
+                while (event := await events.read()) is not EOF:
                     if event.HasField("seq"):
                         sequence = event.seq + 1
                     kind = event.WhichOneof("event")

@@ -26,7 +26,7 @@ REDIS_SECONDS = 0.5
 
 async def build(process: Process) -> None:
     """Wire the process."""
-    settings = Settings()
+    settings = Settings()  # type: ignore[call-arg]  # pydantic reads the environment
     join_trust(process)
     storage = await process.enter(counters(settings.redis_url))
 
@@ -69,4 +69,4 @@ async def counters(redis_url: str) -> AsyncIterator[RedisStorage]:
     try:
         yield storage
     finally:
-        await storage.bridge.storage.aclose()
+        await storage.bridge.storage.aclose()  # type: ignore[attr-defined]  # the redis-py bridge's client

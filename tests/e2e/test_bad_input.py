@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import Any
 
@@ -84,13 +85,11 @@ async def test_a_turn_without_input_names_the_field(edge: Edge) -> None:
 
 
 async def test_a_body_of_100_megabytes_is_refused_and_the_edge_goes_on(edge: Edge) -> None:
-    try:
-        body = io.BytesIO(b'{"persona":"' + b"x" * 100_000_000 + b'"}')
+    body = io.BytesIO(b'{"persona":"' + b"x" * 100_000_000 + b'"}')
+    # Refused before it was read to its end: the edge may close while the client still writes.
+    with contextlib.suppress(ConnectionError):
         answer = await edge.call("POST", SESSION, raw=body)
         assert answer.status == 413, answer
-    except (ConnectionError, OSError) as error:
-        # Refused before it was read to its end: the edge closes while the client still writes.
-        assert "reset" in str(error).lower() or "broken" in str(error).lower() or "closing" in str(error).lower()
     assert (await edge.get(SESSION)).status == 200
 
 

@@ -86,7 +86,9 @@ async def owned(edge: Edge) -> dict[str, str]:
     await edge.stored(frames)
     note = await edge.post("/v1/memories", {"text": CANARY})
     content = base64.b64encode(CANARY.encode()).decode()
-    document = await edge.post("/v1/documents", {"title": CANARY, "media_type": "text/plain", "content": content})
+    document = await edge.post(
+        "/v1/documents", {"title": CANARY, "media_type": "text/plain", "content": content}
+    )
     key = await edge.post("/v1/keys", {"display_name": CANARY})
     who = await edge.get("/v1/whoami")
     records = await edge.get("/v1/audit/records")
@@ -124,7 +126,14 @@ async def test_the_owner_s_things_are_as_they_were(edge: Edge, owned: dict[str, 
 
 
 async def test_lists_and_searches_hold_nothing_of_another_tenant(stranger: Edge) -> None:
-    for path in ("/v1/sessions", "/v1/memories", "/v1/documents", "/v1/keys", "/v1/users", "/v1/audit/records"):
+    for path in (
+        "/v1/sessions",
+        "/v1/memories",
+        "/v1/documents",
+        "/v1/keys",
+        "/v1/users",
+        "/v1/audit/records",
+    ):
         answer = await stranger.get(path)
         assert "canary" not in json.dumps(answer.body), path
     for path in ("/v1/memories:recall", "/v1/documents:retrieve"):
@@ -134,5 +143,3 @@ async def test_lists_and_searches_hold_nothing_of_another_tenant(stranger: Edge)
         "/soma.memory.v1.Knowledge/Consult", {"query": CANARY, "memory_limit": 10, "passage_limit": 10}
     )
     assert "canary" not in json.dumps(consulted.body)
-
-

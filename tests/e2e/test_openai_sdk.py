@@ -14,7 +14,9 @@ MESSAGES = [{"role": "user", "content": "Which servers does make up start?"}]
 
 @pytest.fixture
 async def client(stack: Stack) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=stack.edge_url + "/v1", api_key=stack.api_key, max_retries=0) as found:
+    async with openai.AsyncOpenAI(
+        base_url=stack.edge_url + "/v1", api_key=stack.api_key, max_retries=0
+    ) as found:
         yield found
 
 
@@ -41,7 +43,11 @@ async def test_a_streamed_completion_equals_its_parts_and_ends_with_usage(client
 
 
 async def test_history_is_the_client_s_own(client: openai.AsyncOpenAI) -> None:
-    history = [{"role": "system", "content": "Be brief."}, *MESSAGES, {"role": "assistant", "content": "Seven."}]
+    history = [
+        {"role": "system", "content": "Be brief."},
+        *MESSAGES,
+        {"role": "assistant", "content": "Seven."},
+    ]
     answer = await client.chat.completions.create(
         model="bootstrap", messages=[*history, {"role": "user", "content": "And?"}], max_tokens=8
     )

@@ -68,7 +68,9 @@ async def forged(stack: Stack, edge: Edge) -> dict[str, str]:
             {**head, "alg": "ES256", "jwk": other.as_dict(private=False)}, own, other
         ),
         "stripped signature": ".".join([*genuine[:2], ""]),
-        "changed claims": ".".join([genuine[0], unsigned({}, claims(stack, tenant="tnt_x")).split(".")[1], genuine[2]]),
+        "changed claims": ".".join(
+            [genuine[0], unsigned({}, claims(stack, tenant="tnt_x")).split(".")[1], genuine[2]]
+        ),
         "huge token": stack.api_key + "A" * 20_000,
     }
 
@@ -161,10 +163,13 @@ def other_authority(workload: str) -> tuple[bytes, bytes, bytes]:
         .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(minutes=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
     )  # fmt: skip
-    authority = build(issuer, root).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    authority = build(issuer, root).add_extension(
+        x509.BasicConstraints(ca=True, path_length=None), critical=True
+    )
     leaf_key = ec.generate_private_key(ec.SECP256R1())
     leaf = build(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, workload)]), leaf_key).add_extension(
-        x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://soma/{workload}")]), critical=False
+        x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://soma/{workload}")]),
+        critical=False,
     )
     pem = serialization.Encoding.PEM
     key = leaf_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -172,7 +177,9 @@ def other_authority(workload: str) -> tuple[bytes, bytes, bytes]:
     return key, chain, authority.sign(root, hashes.SHA256()).public_bytes(pem)
 
 
-async def probe(stack: Stack, process: str, *, key: bytes | None, chain: bytes | None) -> grpc.aio.AioRpcError:
+async def probe(
+    stack: Stack, process: str, *, key: bytes | None, chain: bytes | None
+) -> grpc.aio.AioRpcError:
     """Call a service port directly; returns the failure."""
     authority = (stack.home / "pki" / "edge" / "ca.pem").read_bytes()
     credentials = grpc.ssl_channel_credentials(authority, key, chain)

@@ -91,7 +91,13 @@ class Edge:
         return {"authorization": f"Bearer {self.key}"} if self.key else {}
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | io.BytesIO | None = None, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | io.BytesIO | None = None,
+        **headers: str,
     ) -> Answer:
         """One call; `raw` sends bytes instead of JSON."""
         data: bytes | io.BytesIO | None = raw

@@ -59,9 +59,7 @@ class OpenAIHandlers(service_pb2_grpc.OpenAIServicer):
             await asyncio.wait([task], timeout=CANCEL_SECONDS)
             task.result() if task.done() else task.cancel()
 
-    async def CreateEmbedding(
-        self, request: httpbody_pb2.HttpBody, _context: Any
-    ) -> httpbody_pb2.HttpBody:
+    async def CreateEmbedding(self, request: httpbody_pb2.HttpBody, _context: Any) -> httpbody_pb2.HttpBody:
         """Turn texts into vectors with the slm service."""
         wanted = embeddings.parse_embedding(request.data)
         await self._must_embed(wanted.model)
@@ -100,9 +98,7 @@ class OpenAIHandlers(service_pb2_grpc.OpenAIServicer):
         data += [_embedder(m) for m in models.models if m.task == slm_pb2.TASK_EMBED]
         return _json(json.dumps({"object": "list", "data": data}).encode())
 
-    async def GetModel(
-        self, request: service_pb2.GetModelRequest, _context: Any
-    ) -> httpbody_pb2.HttpBody:
+    async def GetModel(self, request: service_pb2.GetModelRequest, _context: Any) -> httpbody_pb2.HttpBody:
         """One persona or one model that embeds."""
         try:
             persona = await self._personas.GetPersona(

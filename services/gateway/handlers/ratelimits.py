@@ -1,4 +1,4 @@
-"""Envoy's rate limit service, v3: is this tenant within its limit?
+"""Envoy's rate limit service, v3, which says whether a tenant is within its limit.
 
 Counts in Redis, shared by all replicas, with the sliding window counter of the
 `limits` library. When Redis does not answer, the call fails and Envoy refuses
@@ -40,9 +40,7 @@ class RateLimits:
         within = await self._limiter.hit(limit, *keys, cost=hits)
         status = pb.RateLimitStatus(
             code=pb.RATE_LIMIT_CODE_OK if within else pb.RATE_LIMIT_CODE_OVER_LIMIT,
-            current_limit=pb.RateLimitQuota(
-                requests_per_unit=limit.amount, unit=pb.RATE_LIMIT_UNIT_SECOND
-            ),
+            current_limit=pb.RateLimitQuota(requests_per_unit=limit.amount, unit=pb.RATE_LIMIT_UNIT_SECOND),
         )
         if not within:
             window = await self._limiter.get_window_stats(limit, *keys)

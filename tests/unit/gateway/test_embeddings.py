@@ -25,10 +25,17 @@ def test_one_text_and_a_list_of_texts_are_taken() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "param"),
-    [({"input": ""}, "input"), ({"input": []}, "input"), ({"input": [1, 2]}, "input"),
-     ({"input": ["a"] * 257}, "input"), ({"model": None}, "model"), ({"encoding_format": "hex"}, "encoding_format"),
-     ({"dimensions": 5}, "dimensions"), ({"inputs": 1}, "inputs")],
-)  # fmt: skip
+    [
+        ({"input": ""}, "input"),
+        ({"input": []}, "input"),
+        ({"input": [1, 2]}, "input"),
+        ({"input": ["a"] * 257}, "input"),
+        ({"model": None}, "model"),
+        ({"encoding_format": "hex"}, "encoding_format"),
+        ({"dimensions": 5}, "dimensions"),
+        ({"inputs": 1}, "inputs"),
+    ],
+)
 def test_a_wrong_value_is_refused_by_name(wrong: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidParameter) as raised:
         parse(**wrong)
