@@ -77,12 +77,14 @@ class LogReader:
 
         Raises:
             LogUnavailable: Redis does not answer, or too many streams are read at once.
-            LogDamaged: an event is missing; read again from 0.
+            LogDamaged: an event is missing, or the log was lost and holds other events where some
+                were given already; read again from 0.
         """
         connection = await self._take()
         clean = False
         position: bytes = _START
         expected = from_seq
+        given: list[int] = []
         try:
             while True:
                 clean = False
@@ -94,10 +96,12 @@ class LogReader:
                 raw = reply[0][1]
                 position = raw[-1][0]
                 entries = list(entries_of(raw))
+                _check_rewritten(entries, given, from_seq=from_seq)
                 fresh = [entry for entry in entries if entry.seq >= expected]
                 if fresh:
                     _check_order(fresh, expected=expected)
                     expected = fresh[-1].seq + 1
+                    given += [hash(entry.event) for entry in fresh]
                     yield fresh
                 if entries and entries[-1].last:
                     return
@@ -146,3 +150,11 @@ def _check_order(entries: Iterable[Entry], *, expected: int) -> None:
     for seq, entry in enumerate(entries, start=expected):
         if entry.seq != seq:
             raise LogDamaged(f"seq {entry.seq} stands where {seq} belongs")
+
+
+def _check_rewritten(entries: Iterable[Entry], given: list[int], *, from_seq: int) -> None:
+    """A writer that outlives its log writes the same events again; a new one may write others."""
+    for entry in entries:
+        place = entry.seq - from_seq
+        if 0 <= place < len(given) and hash(entry.event) != given[place]:
+            raise LogDamaged(f"seq {entry.seq} is another event than it was")

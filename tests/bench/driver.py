@@ -87,6 +87,7 @@ class GrpcClient:
 
     def __init__(self, channel: grpc.aio.Channel, api_key: str) -> None:
         """Call with a key."""
+        self.channel = channel
         self.sessions = rpc.SessionsStub(channel)
         self.turns = rpc.TurnsStub(channel)
         self.metadata = (("authorization", f"Bearer {api_key}"),)
@@ -235,11 +236,17 @@ class Journal:
 
 
 async def follow(
-    client: Client, session_id: str, text: str, *, patience: float = 60.0, **options: Any
+    client: Client,
+    session_id: str,
+    text: str,
+    *,
+    patience: float = 60.0,
+    request_id: str = "",
+    **options: Any,
 ) -> Journal:
     """Run a turn to its end, resuming by `from_seq` whenever the connection breaks."""
     journal = Journal(session_id, time.perf_counter())
-    request_id = uuid.uuid4().hex
+    request_id = request_id or uuid.uuid4().hex
     deadline = time.monotonic() + patience
     while not journal.ended and time.monotonic() < deadline:
         if journal.turn_id:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from google.protobuf.message import DecodeError
 from soma.slm.v1 import events_pb2 as slm_pb
 
 from mesh.events.bus import Bus
@@ -134,11 +135,16 @@ class Crew:
         if isinstance(claimed, Refusal):
             _log.info("turn not taken", turn=key.turn_id, cause=claimed.value)
             return False
-        self._start(claimed, room=room)
+        try:
+            queue = slm_pb.GenerationRequest.FromString(claimed.request).queue
+        except DecodeError:
+            _log.error("request unreadable: the turn is let go", turn=key.turn_id)
+            await self._leases.finish(key, epoch=claimed.epoch, queue="")
+            return False
+        self._start(claimed, queue, room=room)
         return True
 
-    def _start(self, claimed: Claimed, *, room: _Room | None) -> None:
-        queue = slm_pb.GenerationRequest.FromString(claimed.request).queue
+    def _start(self, claimed: Claimed, queue: str, *, room: _Room | None) -> None:
         turn = RunningTurn(
             claimed,
             leases=self._leases,
