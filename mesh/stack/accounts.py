@@ -34,8 +34,12 @@ def unprivileged() -> Account | None:
 
 
 def reachable(path: Path, account: Account) -> bool:
-    """Tell whether the account may walk to the path (search permission on every folder above)."""
-    return all(_searchable(folder.stat(), account) for folder in path.resolve().parents)
+    """Tell whether the account may walk to the path: search permission on every folder above it.
+
+    What the path itself is does not matter; it may be a link to somewhere else.
+    """
+    place = path.parent.resolve() / path.name
+    return all(_searchable(folder.stat(), account) for folder in place.parents)
 
 
 def _searchable(status: os.stat_result, account: Account) -> bool:

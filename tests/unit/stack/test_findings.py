@@ -107,6 +107,9 @@ def test_a_closed_folder_above_makes_a_path_unreachable(tmp_path: Path) -> None:
     assert reachable(inner, stranger)
     (tmp_path / "open").chmod(0o700)
     assert not reachable(inner, stranger)
+    link = tmp_path / "open" / "link"
+    link.symlink_to("/usr/bin")
+    assert not reachable(link, stranger)
 
 
 def test_the_clients_file_comes_back_and_exports_every_name(tmp_path: Path) -> None:
