@@ -8,8 +8,6 @@ A reason is a value of `soma.errors.v1.ErrorReason` (or its name without the
 prefix, for example `"NOT_FOUND"`).
 """
 
-# ruff: noqa: N818 - the names of gRPC status codes
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from mesh.runtime.context import CallContext, enter_call
 from mesh.runtime.contract import MethodContract
-from mesh.runtime.errors import SomaError, Unavailable
+from mesh.runtime.errors import InvalidArgument, SomaError, Unavailable
 from mesh.runtime.hooks import Finish, Handler, Inspect, Interceptor, Outcome, ServicerContext
 from mesh.runtime.inflight import InFlight
 from mesh.runtime.interceptors.errors import translate
@@ -27,6 +28,31 @@ from mesh.runtime.trace import TraceContext
 _NO_TRACE: Final = TraceContext("", "")
 _OK: Final = grpc.StatusCode.OK
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class _Unreadable:
+    """Stands for a request whose bytes are not the message that the contract names."""
+
+
+UNREADABLE: Final = _Unreadable()
+
+
+def reading(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Return a deserializer that never raises: grpc.aio would answer UNKNOWN with the driver's text."""
+
+    def read(content: bytes) -> Any:
+        try:
+            return deserialize(content)
+        except DecodeError:
+            return UNREADABLE
+
+    return read
+
+
+def _not_readable() -> InvalidArgument:
+    return InvalidArgument(
+        "INVALID_ARGUMENT", "the request is not a valid message of the contract; text must be UTF-8"
+    )
 
 
 class Chain:
@@ -47,7 +73,7 @@ class Chain:
     def wrap(self, handler: Handler, *, raw: bool = False) -> Handler:
         """Return the handler with the chain around it; a raw one returns serialized bytes."""
         codecs = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": reading(handler.request_deserializer),
             "response_serializer": None if raw else handler.response_serializer,
         }
         if handler.request_streaming and handler.response_streaming:
@@ -78,6 +104,8 @@ class Chain:
                     admit(call, metadata, context)
                 if many:
                     request = _inspected(request, call, inspects)
+                elif request is UNREADABLE:
+                    raise _not_readable()
                 else:
                     for inspect_one in inspects:
                         inspect_one(call, request)
@@ -97,7 +125,9 @@ class Chain:
 
         return run
 
-    def _streaming(self, behaviour: Callable[..., Any], *, many: bool) -> Callable[..., Any]:
+    def _streaming(  # noqa: C901 - one flat sequence, as the call happens
+        self, behaviour: Callable[..., Any], *, many: bool
+    ) -> Callable[..., Any]:
         path, admits, inspects = self._path, self._admits, self._inspects
         finishes, inflight = self._finishes, self._inflight
         generates = inspect.isasyncgenfunction(behaviour)
@@ -115,6 +145,8 @@ class Chain:
                     admit(call, metadata, context)
                 if many:
                     request = _inspected(request, call, inspects)
+                elif request is UNREADABLE:
+                    raise _not_readable()
                 else:
                     for inspect_one in inspects:
                         inspect_one(call, request)
@@ -158,6 +190,8 @@ async def _inspected(
     requests: AsyncIterator[Any], call: CallContext, inspects: tuple[Inspect, ...]
 ) -> AsyncIterator[Any]:
     async for request in requests:
+        if request is UNREADABLE:
+            raise _not_readable()
         for inspect_one in inspects:
             inspect_one(call, request)
         yield request

@@ -9,7 +9,7 @@ _log = get_logger(__name__)
 _CLOSE_SECONDS: Final = 5.0
 
 
-class OwnedTaskEnded(Exception):  # noqa: N818 - says what happened
+class OwnedTaskEnded(Exception):
     """A background task that a process owns ended; its cause, if any, is `__cause__`."""
 
     def __init__(self, name: str) -> None:
