@@ -72,9 +72,12 @@ async def test_killed_orchestrators_streams_go_on_at_another(
 
 
 async def _until_cut(client: GrpcClient, journal: Journal, streaming: asyncio.Event) -> None:
+    events = client.stream(journal.session_id, "Tell me about lists.", request_id="", **LONG)
     try:
-        async for event in client.stream(journal.session_id, "Tell me about lists.", request_id="", **LONG):
+        async for event in events:
             journal.take(event)
+            if event.kind == "delta":
+                streaming.set()
     except grpc.aio.AioRpcError as error:
         assert error.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017 - other errors are raised
 
