@@ -30,8 +30,8 @@ from services.memory.store.tenancy import tenant
 DIMENSIONS: Final = 384
 MEANING, WORDS = "meaning", "words"
 BATCH: Final = 128  # points in a request: the local server takes at most 250, and holds others up meanwhile
-TRIES: Final = 3
-PAUSE_SECONDS: Final = 0.1
+# A local server that died is back within a second.
+PAUSES: Final = (0.1, 0.2, 0.4, 0.8)
 SEARCH_SECONDS: Final = 3.0
 WRITE_SECONDS: Final = 15.0
 PAGE: Final = 1_000
@@ -262,13 +262,13 @@ class VectorStore:
         """Call, and again where the server was away for a moment; every call here may be repeated."""
         try:
             async with asyncio.timeout(seconds):
-                for _ in range(TRIES - 1):
+                for pause in PAUSES:
                     try:
                         return await call()
                     except grpc.aio.AioRpcError as error:
                         if error.code() not in _PASSING:
                             raise
-                    await asyncio.sleep(PAUSE_SECONDS)
+                    await asyncio.sleep(pause)
                 return await call()
         except TimeoutError as error:
             raise index_unavailable() from error

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from soma.memory.v1 import service_pb2
 
 from mesh.runtime.context import NoCallError, acting_for
+from mesh.runtime.errors import Unavailable
 from mesh.runtime.ids import new_id
 from mesh.stack.settings import StackSettings
 from services.memory.domain import texts
@@ -242,3 +243,24 @@ async def test_kill_9_of_the_service_loses_nothing_that_it_answered(
             one.name == "memory" and one.state == "ready" for one in await stacks.processes(running)
         ):
             await asyncio.sleep(0.5)
+
+
+async def test_kill_9_of_the_vector_server_is_a_pause_and_no_loss(
+    running: StackSettings, parts: Parts
+) -> None:
+    with tenant():
+        await parts.remembering.remember("The sail is red.", session_id="", labels={}, request=request())
+        [row] = [one for one in await stacks.processes(running) if one.name == "vectors"]
+        assert row.pid is not None
+        os.kill(row.pid, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    found = await recalled(parts, "What colour is the sail?")
+                except Unavailable as error:  # past the pauses of the store: the caller is told to try again
+                    assert error.retry_after  # noqa: PT017 (it may come or not)
+                    continue
+                break
+        assert found == ["The sail is red."]
+        await parts.remembering.remember("The hull is blue.", session_id="", labels={}, request=request())
+        assert set(await recalled(parts, "colour")) == {"The sail is red.", "The hull is blue."}
