@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from tests.support import stack as stacks
 from tests.support.golden import Golden
+
+# An example's time says something of the machine, nothing of what is tested.
+settings.register_profile("soma", deadline=None)
+settings.load_profile("soma")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -75,9 +75,8 @@ def test_a_token_says_its_claims_and_verifies_with_the_public_key_only() -> None
     made = real_key(sealer, signs_in=-1)
     ring = ring_of(made, sealer=sealer)
     token = ring.sign(CLAIMS, ring.kid())
-    read = jwt.decode(
-        token, ECKey.import_key(__import__("json").loads(made.public_jwk)), algorithms=["ES256"]
-    )
+    public = ECKey.import_key(json.loads(made.public_jwk))
+    read = jwt.decode(token, public, algorithms=["ES256"])
     assert read.header == {"alg": "ES256", "kid": made.kid, "typ": "at+jwt"}
     assert read.claims == {
         "iss": "soma",
