@@ -89,7 +89,9 @@ async def _recorded_once(stack: Stack, tenant: Tenant, turns: set[str]) -> None:
         if set(ended) >= turns or time.monotonic() > deadline:
             break
         await asyncio.sleep(0.3)
-    assert sorted(ended) == sorted(turns), "each turn's end is recorded once"
+    # A turn that was made and whose `accepted` never reached its client is recorded as well.
+    assert set(ended) >= turns
+    assert len(ended) == len(set(ended)), "each turn's end is recorded once"
 
 
 async def test_full_queue_is_refused_at_once_with_a_time_to_retry(stack: Stack, beside: Replica) -> None:
