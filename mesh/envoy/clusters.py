@@ -72,7 +72,8 @@ def _service_cluster(service: str, version: str) -> Resource:
         "type": "EDS",
         "eds_cluster_config": {"eds_config": ADS},
         "connect_timeout": "1s",
-        "lb_policy": "LEAST_REQUEST",
+        # Not the least loaded: a dead process has the fewest calls of all, and a retry finds it again.
+        "lb_policy": "ROUND_ROBIN",
         "typed_extension_protocol_options": _http2(),
         "transport_socket": upstream_tls(identity.server_name, identity.spiffe_id),
         "health_checks": [

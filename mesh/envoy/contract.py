@@ -175,12 +175,8 @@ def _method(
         owner=service.full_name.split(".")[1],
         public=policy.access == options_pb2.ACCESS_PUBLIC,
         scope=policy.scope,
-        repeatable=policy.idempotency
-        in (
-            options_pb2.IDEMPOTENCY_READ_ONLY,
-            options_pb2.IDEMPOTENCY_REQUEST_ID,
-            options_pb2.IDEMPOTENCY_NATURAL,
-        ),
+        # Not by request id: a request without one is given one by the service, a new one each time.
+        repeatable=policy.idempotency in (options_pb2.IDEMPOTENCY_READ_ONLY, options_pb2.IDEMPOTENCY_NATURAL),
         streams=method.client_streaming or method.server_streaming,
         request=method.input_type.full_name,
         bindings=tuple(binding for one in rules for binding in _bindings(one)),

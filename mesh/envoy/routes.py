@@ -207,7 +207,7 @@ def _retries(method: Method) -> Resource:
     """Try another process where the call cannot have begun; where it may, only if it can repeat."""
     reasons = ["connect-failure", "refused-stream"]
     if method.repeatable and not method.streams:
-        reasons += ["unavailable", "reset-before-request"]
+        reasons += ["unavailable", "reset"]
     return {
         "retry_on": ",".join(reasons),
         "num_retries": 2,
@@ -218,7 +218,7 @@ def _retries(method: Method) -> Resource:
                 "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
             }
         ],
-        "host_selection_retry_max_attempts": 3,
+        "host_selection_retry_max_attempts": 5,
     }
 
 
