@@ -30,21 +30,25 @@ def chat(
     """
     if persona and session:
         raise typer.BadParameter("a session has its persona; give one of --persona and --session")
-    with edge() as open_edge:
-        session_id = session or new_session(open_edge, persona)
-        say(f"session {session_id}; /help for help")
-        while (said := _prompt()) is not None:
-            if said in _LEAVE:
-                break
-            if said == "/new":
-                session_id = new_session(open_edge, persona)
-                say(f"session {session_id}")
-            elif said == "/session":
-                say(session_id)
-            elif said.startswith("/"):
-                say(_HELP)
-            elif said:
-                _turn(open_edge, session_id, said)
+    with edge() as open_edge, contextlib.suppress(KeyboardInterrupt):
+        _converse(open_edge, persona, session)
+
+
+def _converse(open_edge: Edge, persona: str, session: str) -> None:
+    session_id = session or new_session(open_edge, persona)
+    say(f"session {session_id}; /help for help")
+    while (said := _prompt()) is not None:
+        if said in _LEAVE:
+            break
+        if said == "/new":
+            session_id = new_session(open_edge, persona)
+            say(f"session {session_id}")
+        elif said == "/session":
+            say(session_id)
+        elif said.startswith("/"):
+            say(_HELP)
+        elif said:
+            _turn(open_edge, session_id, said)
 
 
 def _turn(open_edge: Edge, session_id: str, said: str) -> None:
