@@ -87,6 +87,11 @@ class Person:
         )
 
 
+def seen_from(address: str) -> tuple[tuple[str, str], ...]:
+    """The metadata with which the edge tells a client's address."""
+    return (("x-forwarded-for", f"203.0.113.9, {address}"),)
+
+
 MakePerson = Callable[..., Awaitable[Person]]
 
 

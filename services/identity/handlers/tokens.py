@@ -12,7 +12,7 @@ from services.identity.domain.signin import Issued, SignIn
 from services.identity.handlers.conversion import caller
 
 _EDGE: Final = "edge"
-_FROM_EDGE: Final = "x-envoy-external-address"
+_FORWARDED: Final = "x-forwarded-for"
 _BEARER: Final = "Bearer"
 
 
@@ -71,10 +71,13 @@ def _issued(issued: Issued) -> service_pb2.IssueTokenResponse:
 
 
 def _address(context: Any) -> str:
-    """Return the client's address: as the edge saw it, and nobody else's word; else the peer's."""
+    """Return the client's address as the edge saw it, else the peer's.
+
+    The edge appends whom it talks to; whatever stands before that is the client's own word.
+    """
     if current().caller == _EDGE:
         for key, value in context.invocation_metadata() or ():
-            if key == _FROM_EDGE and isinstance(value, str):
-                return value
+            if key == _FORWARDED and isinstance(value, str):
+                return value.rpartition(",")[2].strip()
     # "ipv4:127.0.0.1:51234": the port changes with each connection.
     return str(context.peer()).rpartition(":")[0]
