@@ -113,17 +113,21 @@ class News:
     async def _listen(self) -> None:
         try:
             connection = await asyncpg.connect(self._url, timeout=_CONNECT_SECONDS)
-            connection.add_termination_listener(self._lost)
-            await connection.add_listener(_CHANNEL, self._told)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             _log.warning("no news of rule sets", cause=f"{type(error).__name__}: {error}")
             return
         self._connection = connection
+        connection.add_termination_listener(self._lost)
+        try:
+            await connection.add_listener(_CHANNEL, self._told)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
         self._heard.set()  # something may have been missed before
 
     def _told(self, *_: Any) -> None:
         self._heard.set()
 
-    def _lost(self, *_: Any) -> None:
-        self._connection = None
+    def _lost(self, connection: object) -> None:
+        if connection is self._connection:
+            self._connection = None
         self._heard.set()
