@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from soma.gateway.v1 import service_pb2_grpc
 
 from mesh.runtime.errors import Unavailable
@@ -22,6 +26,7 @@ from services.gateway.handlers.pages import PagesHandlers
 
 OPENAPI = Path(__file__).resolve().parents[2] / "gen" / "openapi" / "openapi.json"
 REDIS_SECONDS = 0.5
+STALE_CONNECTIONS = 1
 
 
 async def build(process: Process) -> None:
@@ -59,12 +64,19 @@ async def build(process: Process) -> None:
 @asynccontextmanager
 async def counters(redis_url: str) -> AsyncIterator[RedisStorage]:
     """The store of the counters; connections are made at the first use and closed at the end."""
+    # Each pooled connection finds out by itself that Redis was restarted: one more try on a new one.
+    # (limits hands further options to redis-py as they are; its types know plain values only.)
+    patience: dict[str, Any] = {
+        "retry": Retry(NoBackoff(), STALE_CONNECTIONS),
+        "retry_on_error": [RedisConnectionError],
+    }
     storage = RedisStorage(
         f"async+{redis_url}",
         implementation="redispy",
         key_prefix="gateway:limits",
         socket_timeout=REDIS_SECONDS,
         socket_connect_timeout=REDIS_SECONDS,
+        **patience,
     )
     try:
         yield storage
