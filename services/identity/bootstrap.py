@@ -18,10 +18,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 from pydantic import Field
 
-from mesh.runtime.errors import ConfigurationError, DependencyDown, SomaError
+from mesh.runtime import logging
 from mesh.runtime.ids import new_id
 from mesh.storage import Database
 from services.identity.config import TokenSettings
@@ -118,18 +117,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m services.identity.bootstrap")
     parser.add_argument("--tenant", metavar="NAME", help="a further tenant of that name")
     name: str | None = parser.parse_args().tenant
+    logging.configure(process="identity-bootstrap", level="warning")  # to stderr: stdout is the answer's
     try:
         settings = BootstrapSettings()  # type: ignore[call-arg]  # from the environment
         made = asyncio.run(_within_deadline(settings, name))
-    except (
-        SomaError,
-        ConfigurationError,
-        DependencyDown,
-        asyncpg.PostgresError,
-        OSError,
-        ValueError,
-    ) as error:
-        print(f"bootstrap: {error}", file=sys.stderr)
+    except Exception as error:  # noqa: BLE001  whatever the driver raises: one line for whoever started it
+        print(f"bootstrap: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     print(json.dumps(made))
     return 0
