@@ -186,7 +186,7 @@ class Journal:
     """Every frame of one turn as a client saw it, over all its connections."""
 
     session_id: str
-    asked: float
+    asked: float = field(default_factory=time.perf_counter)
     events: list[Event] = field(default_factory=list)
     first_delta: float = 0.0
     ended: float = 0.0
@@ -242,10 +242,11 @@ async def follow(
     *,
     patience: float = 60.0,
     request_id: str = "",
+    journal: Journal | None = None,
     **options: Any,
 ) -> Journal:
     """Run a turn to its end, resuming by `from_seq` whenever the connection breaks."""
-    journal = Journal(session_id, time.perf_counter())
+    journal = journal or Journal(session_id)
     request_id = request_id or uuid.uuid4().hex
     deadline = time.monotonic() + patience
     while not journal.ended and time.monotonic() < deadline:

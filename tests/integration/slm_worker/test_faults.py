@@ -17,16 +17,13 @@ from mesh.runtime.settings import ProcessSettings
 from mesh.turnlog import Link
 from tests.bench.driver import GrpcClient, Journal, check, follow
 from tests.support.stack import Stack
-
-LONG = {"max_tokens": 400, "temperature": 0.7}
+from tests.support.talk import TEXT, create, long_options
 
 
 async def run(client: GrpcClient, count: int) -> "list[asyncio.Task[Journal]]":
+    options = await long_options(client)
     sessions = [await client.create_session("bootstrap") for _ in range(count)]
-    return [
-        asyncio.create_task(follow(client, session_id, f"Tell me about lists, {at}.", **LONG))
-        for at, session_id in enumerate(sessions)
-    ]
+    return [asyncio.create_task(follow(client, session_id, TEXT, **options)) for session_id in sessions]
 
 
 async def whole(
@@ -93,25 +90,6 @@ async def test_poison_never_ends_the_loop(stack: Stack, client: GrpcClient, pois
     await whole(stack, client, await run(client, 8))
 
 
-async def create(client: GrpcClient, **options: float) -> pb.Turn:
-    request = rpc_pb.CreateTurnRequest(
-        session_id=await client.create_session("bootstrap"),
-        input=rpc_pb.TurnInput(text="Tell me about lists."),
-        options=rpc_pb.GenerationOptions(**options),  # type: ignore[arg-type]
-    )
-    turn: pb.Turn = await client.turns.CreateTurn(request, metadata=client.metadata)
-    return turn
-
-
-async def talkative_seed(client: GrpcClient) -> int:
-    """The bootstrap model often ends soon: find a seed with which it goes on."""
-    for seed in range(1, 60):
-        turn = await create(client, max_tokens=480, temperature=1.0, seed=seed)
-        if turn.usage.output_tokens > 300:
-            return seed
-    raise AssertionError("the model never said much")
-
-
 async def test_budget_ends_the_answer_and_says_so(client: GrpcClient) -> None:
     free = await create(client, max_tokens=50, temperature=0.0)
     budget = free.usage.input_tokens + 4
@@ -130,11 +108,11 @@ async def test_prompt_above_the_budget_is_refused(client: GrpcClient) -> None:
 
 
 async def test_cancel_ends_the_stream_at_once(client: GrpcClient) -> None:
-    options = {"max_tokens": 480, "temperature": 1.0, "seed": await talkative_seed(client)}
+    options = await long_options(client)
     times = []
     for _ in range(3):
         session_id = await client.create_session("bootstrap")
-        events = client.stream(session_id, "Tell me about lists.", request_id="", **options)
+        events = client.stream(session_id, TEXT, request_id="", **options)
         turn_id, begun = "", 0.0
         async for event in events:
             turn_id = turn_id or event.turn_id

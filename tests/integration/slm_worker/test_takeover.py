@@ -3,23 +3,43 @@
 import asyncio
 import signal
 import statistics
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tests.bench.driver import GrpcClient, Journal, check, follow
-from tests.support.replicas import Replica, replica
+from tests.support.replicas import replica
 from tests.support.stack import Stack
+from tests.support.talk import TEXT, long_options
 
 STREAMS = 20
-LONG = {"max_tokens": 400, "temperature": 0.7}
-QUESTION = "Tell me everything about the class, case {}."
 
 
-async def streams(client: GrpcClient, **options: float) -> list["asyncio.Task[Journal]"]:
-    sessions = [await client.create_session("bootstrap") for _ in range(STREAMS)]
-    return [
-        asyncio.create_task(follow(client, session_id, QUESTION.format(at), **{**LONG, **options}))
-        for at, session_id in enumerate(sessions)
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Streams under way, and what came of them so far."""
+
+    journals: list[Journal]
+    tasks: "list[asyncio.Task[Journal]]"
+
+    async def flows(self) -> None:
+        """Wait until half of them speak, and then a moment more."""
+        deadline = time.monotonic() + 30
+        while sum(bool(journal.first_delta) for journal in self.journals) < STREAMS // 2:
+            assert time.monotonic() < deadline, "nothing streams"
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
+        assert not all(task.done() for task in self.tasks), "they were too fast"
+
+
+async def streams(client: GrpcClient) -> Load:
+    options = await long_options(client)
+    journals = [Journal(await client.create_session("bootstrap")) for _ in range(STREAMS)]
+    tasks = [
+        asyncio.create_task(follow(client, journal.session_id, TEXT, journal=journal, **options))
+        for journal in journals
     ]
+    return Load(journals, tasks)
 
 
 async def whole(client: GrpcClient, running: "Sequence[asyncio.Task[Journal]]") -> list[Journal]:
@@ -34,19 +54,12 @@ def stalls(journals: Sequence[Journal], *, over: float) -> list[float]:
     return [longest for journal in journals if (longest := max(journal.gaps, default=0.0)) > over]
 
 
-async def half_way(running: "Sequence[asyncio.Task[Journal]]", one: Replica) -> None:
-    """Wait until the model is busy with them, and the replica took its share."""
-    await asyncio.sleep(1.0)
-    assert one.runs
-    assert any(not task.done() for task in running)
-
-
 async def test_killed_workers_turns_go_on_with_another_one(stack: Stack, client: GrpcClient) -> None:
     async with replica(stack.settings, "worker-slm") as one:
-        running = await streams(client)
-        await half_way(running, one)
+        load = await streams(client)
+        await load.flows()
         await one.end(signal.SIGKILL)
-        journals = await whole(client, running)
+        journals = await whole(client, load.tasks)
     affected = stalls(journals, over=1.0)
     assert affected, "the killed worker had no turns"
     assert statistics.median(affected) <= 2.5, affected
@@ -56,29 +69,29 @@ async def test_worker_that_wakes_beside_its_successor_damages_nothing(
     stack: Stack, client: GrpcClient
 ) -> None:
     async with replica(stack.settings, "worker-slm") as one:
-        running = await streams(client)
-        await half_way(running, one)
+        load = await streams(client)
+        await load.flows()
         one.send(signal.SIGSTOP)
         await asyncio.sleep(4.0)
         one.send(signal.SIGCONT)
-        await whole(client, running)
+        await whole(client, load.tasks)
 
 
 async def test_stopped_worker_hands_its_turns_over_at_once(stack: Stack, client: GrpcClient) -> None:
     async with replica(stack.settings, "worker-slm", soma_finish_seconds="0.1") as one:
-        running = await streams(client)
-        await half_way(running, one)
+        load = await streams(client)
+        await load.flows()
         assert await one.end(signal.SIGTERM) == 0
-        journals = await whole(client, running)
+        journals = await whole(client, load.tasks)
     # A lease that ran out would cost about two seconds.
     assert max(stalls(journals, over=0.0), default=0.0) < 1.9
 
 
 async def test_worker_that_joins_in_mid_stream_disturbs_nobody(stack: Stack, client: GrpcClient) -> None:
-    running = await streams(client)
-    await asyncio.sleep(0.3)
+    load = await streams(client)
+    await load.flows()
     async with replica(stack.settings, "worker-slm"):
-        await whole(client, running)
+        await whole(client, load.tasks)
 
 
 async def test_extracted_answer_is_the_same_after_a_takeover(stack: Stack, client: GrpcClient) -> None:
