@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class ControlPlaneStub:
-    """The control plane's view of the mesh.
+    """The control plane's view of the mesh. What operators do touches no tenant: it stands in the
+    control plane's access log, with the workload that called.
     """
 
     def __init__(self, channel):
@@ -79,7 +80,8 @@ class ControlPlaneStub:
 
 
 class ControlPlaneServicer:
-    """The control plane's view of the mesh.
+    """The control plane's view of the mesh. What operators do touches no tenant: it stands in the
+    control plane's access log, with the workload that called.
     """
 
     def GetMeshStatus(self, request, context):
@@ -190,7 +192,8 @@ def add_ControlPlaneServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ControlPlane:
-    """The control plane's view of the mesh.
+    """The control plane's view of the mesh. What operators do touches no tenant: it stands in the
+    control plane's access log, with the workload that called.
     """
 
     @staticmethod

@@ -28,7 +28,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ControlPlaneStub:
-    """The control plane's view of the mesh."""
+    """The control plane's view of the mesh. What operators do touches no tenant: it stands in the
+    control plane's access log, with the workload that called.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -53,7 +55,9 @@ class ControlPlaneStub:
 
 @_typing.type_check_only
 class ControlPlaneAsyncStub(ControlPlaneStub):
-    """The control plane's view of the mesh."""
+    """The control plane's view of the mesh. What operators do touches no tenant: it stands in the
+    control plane's access log, with the workload that called.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetMeshStatus: _aio.UnaryUnaryMultiCallable[_service_pb2.GetMeshStatusRequest, _service_pb2.GetMeshStatusResponse]  # type: ignore[assignment]
@@ -74,7 +78,9 @@ class ControlPlaneAsyncStub(ControlPlaneStub):
     """Streams the calls of the mesh, redacted."""
 
 class ControlPlaneServicer(metaclass=_abc_1.ABCMeta):
-    """The control plane's view of the mesh."""
+    """The control plane's view of the mesh. What operators do touches no tenant: it stands in the
+    control plane's access log, with the workload that called.
+    """
 
     @_abc_1.abstractmethod
     def GetMeshStatus(
