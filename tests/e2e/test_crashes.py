@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 
 import pytest
 
@@ -73,7 +74,7 @@ async def test_traffic_goes_on_while_the_control_plane_is_away(edge: Edge, stack
 
 async def test_a_slow_reader_does_not_slow_the_others(edge: Edge) -> None:
     session = await edge.session("bootstrap")
-    body = {"input": {"text": LONG}, "request_id": "slow-reader", "options": OPTIONS}
+    body = {"input": {"text": LONG}, "request_id": uuid.uuid4().hex, "options": OPTIONS}
     slow = edge.events("POST", f"/v1/sessions/{session}/turns:stream", body)
     async with contextlib.aclosing(slow):
         await anext(slow)
