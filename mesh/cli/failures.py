@@ -68,7 +68,7 @@ _FIXES_BY_CODE: Mapping[str, str] = {
 }
 
 
-class Failure(Exception):  # noqa: N818  it is shown, not handled
+class Failure(Exception):
     """A command that ends without its result."""
 
     def __init__(self, message: str, code: Exit = Exit.FAILED, reason: str = "", fix: str = "") -> None:
