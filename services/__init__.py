@@ -1,0 +1,1 @@
+"""The services: one folder, one process, one certificate, one schema each."""

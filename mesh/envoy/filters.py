@@ -92,7 +92,7 @@ def _rate_limit_filter() -> Resource:
         domain=RATE_LIMIT_DOMAIN,
         failure_mode_deny=True,
         status_on_error={"code": "ServiceUnavailable"},
-        timeout="0.5s",
+        timeout="2s",
         enable_x_ratelimit_headers="DRAFT_VERSION_03",
         rate_limited_as_resource_exhausted=True,
         rate_limit_service={

@@ -53,6 +53,8 @@ def _encode_vllm(message: triton_pb.ModelInferRequest, request: GenerationReques
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
     }
+    if sampling.min_tokens:
+        parameters["min_tokens"] = sampling.min_tokens
     if sampling.top_p is not None:
         parameters["top_p"] = sampling.top_p
     if sampling.seed is not None:

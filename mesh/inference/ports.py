@@ -29,6 +29,8 @@ class Sampling:
     """How to sample."""
 
     max_tokens: int
+    min_tokens: int = 0
+    """The answer does not end by itself before so many; vLLM's dialect alone knows it."""
     temperature: float = 0.0
     """0 is greedy."""
     top_p: float | None = None

@@ -41,6 +41,8 @@ class Environment:
             "PATH": f"{home.venv / 'bin'}:{environment.get('PATH', os.defpath)}",
             "PYTHONPATH": f"{self.code}:{self.code / 'gen' / 'python'}",
             "PYTHONUNBUFFERED": "1",
+            # Children are started by fork and exec; gRPC's own fork handlers would only get in the way.
+            "GRPC_ENABLE_FORK_SUPPORT": "0",
             "VIRTUAL_ENV": str(home.venv),
             "SOMA_HOME": str(home.root),
             "SOMA_LIB": str(home.lib),

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
 from soma.identity.v1 import service_pb2_grpc
 
 from mesh.events.publisher import Publisher
@@ -64,7 +66,9 @@ async def build(process: Process) -> None:
     replication = Replication(store=stores.trust, rotation=rotation, hub=hub, ring=ring, now=utc_now)
     await replication.refresh()
     passwords = await process.enter(Argon2Passwords())
-    redis = Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2)
+    # A restarted Redis leaves dead connections in the pool: each is tried again on a new one.
+    again = Retry(ExponentialBackoff(cap=0.2, base=0.01), 3)
+    redis = Redis.from_url(settings.redis_url, socket_timeout=2, socket_connect_timeout=2, retry=again)
     await process.enter(contextlib.aclosing(redis))
     accounts = Accounts(
         store=stores.accounts,

@@ -13,6 +13,7 @@ import grpc.aio
 from mesh.runtime import status
 from mesh.runtime.errors import (
     AlreadyExists,
+    FieldViolation,
     InvalidArgument,
     NotFound,
     PermissionDenied,
@@ -59,6 +60,16 @@ def context_too_long(needed: int, window: int) -> InvalidArgument:
     """What must be in the prompt does not fit into the model."""
     return InvalidArgument(
         "CONTEXT_TOO_LONG", f"the conversation needs {needed} tokens, the model takes {window}"
+    )
+
+
+def no_min_tokens(model: str) -> InvalidArgument:
+    """The model cannot be made to go on."""
+    message = f"options.min_tokens: model {model} does not take it"
+    return InvalidArgument(
+        "INVALID_ARGUMENT",
+        message,
+        violations=[FieldViolation("options.min_tokens", "not taken by this model")],
     )
 
 

@@ -329,6 +329,7 @@ class Intake:
         chatml = found.model.provider == models_pb.PROVIDER_TRITON and not extract
         sampling = slm_pb.SamplingOptions(
             max_tokens=prompt.max_tokens,
+            min_tokens=self._min_tokens(options, found.model, most=prompt.max_tokens),
             temperature=options.temperature if options.HasField("temperature") else persona.temperature,
             stop=[*options.stop, *(prompts.STOP if chatml else ())],
         )
@@ -351,6 +352,14 @@ class Intake:
             queue=found.queue,
             expire_time=events.timestamp(self._expiry(draft.turn.create_time)),
         )
+
+    def _min_tokens(self, options: rpc_pb.GenerationOptions, model: models_pb.Model, *, most: int) -> int:
+        """The least tokens asked for; other dialects and providers have no such option."""
+        vllm = model.dialect in (models_pb.DIALECT_UNSPECIFIED, models_pb.DIALECT_VLLM)
+        generates = model.provider == models_pb.PROVIDER_TRITON and model.task == models_pb.TASK_GENERATE
+        if options.min_tokens and not (generates and vllm):
+            raise errors.no_min_tokens(model.name)
+        return min(options.min_tokens, most)
 
     def _expiry(self, created: datetime) -> datetime:
         return created + self._turn_lasts

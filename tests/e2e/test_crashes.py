@@ -12,7 +12,7 @@ from tests.support.edge import LONG, Edge, Frames
 from tests.support.stack import Stack
 
 STREAMS = 20
-OPTIONS = {"max_tokens": 96, "recall": False}
+OPTIONS = {"max_tokens": 400, "min_tokens": 400, "recall": False}
 
 
 async def finished(edge: Edge, streams: list[Frames]) -> None:
@@ -61,7 +61,9 @@ async def test_a_server_that_is_killed_comes_back_and_nothing_is_lost(
 
 async def test_traffic_goes_on_while_the_control_plane_is_away(edge: Edge, stack: Stack) -> None:
     session = await edge.session("bootstrap")
-    turn = asyncio.create_task(edge.turn(session, LONG, options={"max_tokens": 200, "recall": False}))
+    turn = asyncio.create_task(
+        edge.turn(session, LONG, options={"max_tokens": 900, "min_tokens": 900, "recall": False})
+    )
     await asyncio.sleep(0.3)
     await stack.kill("xds")
     for _ in range(20):

@@ -71,7 +71,11 @@ async def test_a_stream_resumes_at_every_number(edge: Edge) -> None:
 
 async def test_a_turn_goes_on_when_its_client_is_gone(edge: Edge) -> None:
     session = await edge.session("bootstrap")
-    body = {"input": {"text": LONG}, "request_id": uuid.uuid4().hex, "options": {"max_tokens": 64}}
+    body = {
+        "input": {"text": LONG},
+        "request_id": uuid.uuid4().hex,
+        "options": {"max_tokens": 64, "min_tokens": 64},
+    }
     frames = Frames(session_id=session)
     stream = edge.events("POST", f"/v1/sessions/{session}/turns:stream", body)
     async for event in stream:
@@ -85,7 +89,11 @@ async def test_a_turn_goes_on_when_its_client_is_gone(edge: Edge) -> None:
 
 async def test_a_cancelled_turn_ends_at_once(edge: Edge) -> None:
     session = await edge.session("bootstrap")
-    body = {"input": {"text": LONG}, "request_id": uuid.uuid4().hex, "options": {"max_tokens": 400}}
+    body = {
+        "input": {"text": LONG},
+        "request_id": uuid.uuid4().hex,
+        "options": {"max_tokens": 400, "min_tokens": 400},
+    }
     frames = Frames(session_id=session)
     async for event in edge.events("POST", f"/v1/sessions/{session}/turns:stream", body):
         frames.take(event)
@@ -100,7 +108,7 @@ async def test_a_cancelled_turn_ends_at_once(edge: Edge) -> None:
 
 async def test_a_budget_stops_the_model_in_mid_stream(edge: Edge) -> None:
     session = await edge.session("bootstrap")
-    options = {"max_tokens": 200, "recall": False, "budget_tokens": 40}
+    options = {"max_tokens": 200, "min_tokens": 200, "recall": False, "budget_tokens": 40}
     frames = await edge.turn(session, LONG, options=options)
     completed = frames.events[-1]["completed"]
     assert completed["finish_reason"] == "budget_exhausted"
@@ -124,7 +132,7 @@ async def test_every_turn_leaves_its_audit_records(stranger: Edge) -> None:
 
 async def test_a_hundred_sessions_stream_at_once_without_a_lost_frame(edge: Edge) -> None:
     sessions = await asyncio.gather(*(edge.session("bootstrap") for _ in range(100)))
-    options = {"max_tokens": 24, "recall": False}
+    options = {"max_tokens": 24, "min_tokens": 24, "recall": False}
     streams = await asyncio.gather(*(edge.turn(s, LONG, options=options) for s in sessions))
     assert [f.end for f in streams] == ["completed"] * 100
     assert sum(f.breaks for f in streams) == 0

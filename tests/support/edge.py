@@ -14,7 +14,6 @@ import aiohttp
 
 Json = dict[str, Any]
 LONG = "Tell me more"
-"""What the bootstrap model answers at length, greedily."""
 ENDS = frozenset({"completed", "refused", "failed"})
 
 

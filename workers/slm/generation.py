@@ -139,6 +139,7 @@ class Generation:
             messages=messages,
             sampling=Sampling(
                 max_tokens=allowance.tokens,
+                min_tokens=self._still_due(allowance, fresh=fresh),
                 temperature=sampling.temperature,
                 top_p=sampling.top_p if sampling.HasField("top_p") else None,
                 seed=sampling.seed if sampling.HasField("seed") else None,
@@ -147,6 +148,11 @@ class Generation:
             ),
             timeout_seconds=pace.timeout,
         )
+
+    def _still_due(self, allowance: Allowance, *, fresh: bool) -> int:
+        """The tokens that must still come, when some were made before a takeover."""
+        made = 0 if fresh else self._answer.output_tokens
+        return min(max(0, self._request.sampling.min_tokens - made), allowance.tokens)
 
     async def _say(self, text: str, tokens: int) -> None:
         if self._answer.add(text, tokens=tokens) is not None:

@@ -193,6 +193,7 @@ class GenerationOptions(_message.Message):
     STOP_FIELD_NUMBER: _builtins.int
     RECALL_FIELD_NUMBER: _builtins.int
     BUDGET_TOKENS_FIELD_NUMBER: _builtins.int
+    MIN_TOKENS_FIELD_NUMBER: _builtins.int
     max_tokens: _builtins.int
     """Most tokens of the answer; the persona's own bound when 0."""
     temperature: _builtins.float
@@ -205,6 +206,8 @@ class GenerationOptions(_message.Message):
     """Whether memories and documents are looked up; the persona's own when unset."""
     budget_tokens: _builtins.int
     """Most tokens, prompt and answer together, that the turn may use; no bound but the tenant's when 0."""
+    min_tokens: _builtins.int
+    """The answer does not end by itself before so many tokens; only for generating models of Triton."""
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The answer ends before any of these."""
@@ -219,10 +222,11 @@ class GenerationOptions(_message.Message):
         stop: _abc.Iterable[_builtins.str] | None = ...,
         recall: _builtins.bool | None = ...,
         budget_tokens: _builtins.int = ...,
+        min_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_recall", b"_recall", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "recall", b"recall", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_recall", b"_recall", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "budget_tokens", b"budget_tokens", "max_tokens", b"max_tokens", "recall", b"recall", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_recall", b"_recall", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "budget_tokens", b"budget_tokens", "max_tokens", b"max_tokens", "min_tokens", b"min_tokens", "recall", b"recall", "seed", b"seed", "stop", b"stop", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__recall: _TypeAlias = _typing.Literal["recall"]  # noqa: Y015
     _WhichOneofArgType__recall: _TypeAlias = _typing.Literal["_recall", b"_recall"]  # noqa: Y015
