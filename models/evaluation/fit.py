@@ -1,4 +1,4 @@
-"""Fits ``extraction/scores.json`` on the development set: ``python -m models.evaluation.fit --tree DIR``.
+"""Fits ``extraction/scores.json`` on the development set; ``python -m tests.bench.answers --fit`` runs it.
 
 Ranking: list-wise softmax over the candidates of each answerable question (Cao and others 2007), ridge
 penalty, gradient descent. Answerability: logistic regression with a ridge penalty by Newton's method. Its
@@ -7,23 +7,17 @@ answer taken away, so that passages on the subject that do not answer are learnt
 a mean of recalls on folds that were left out. Nothing is drawn at random: the same inputs give the same file.
 """
 
-import argparse
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.encoder import Encoder
-from models.evaluation.measure import holds
-from models.evaluation.questions import Question, load
-from models.evaluation.retrieval import Index
-from models.extraction.answer import ANSWERABLE_NAMES, MAX_SENTENCES, SCORES_FILE, Judged, Scores, judge
+from models.evaluation.measure import Search, holds
+from models.evaluation.questions import Question
+from models.extraction.answer import ANSWERABLE_NAMES, MAX_SENTENCES, Embed, Judged, Scores, judge
 from models.extraction.evidence import NAMES
 from models.prompting import ExtractPrompt
-from models.serving.cache import VectorCache
 
 Matrix = NDArray[np.float64]
 
@@ -43,14 +37,13 @@ class Example:
     answerable: bool
 
 
-def examples(index: Index, questions: list[Question]) -> list[Example]:
+def examples(search: Search, questions: list[Question]) -> list[Example]:
     """Return each question as it is, and each answerable one without its answer."""
     made: list[Example] = []
     for question in questions:
         spans = [None] if question.answer is None else [None, question.answer]
         for without in spans:
-            passages = index.search(question.question, without=without)
-            prompt = ExtractPrompt(question=question.question, passages=passages)
+            prompt = search(question.question, without=without)
             found = question.answer is not None and without is None
             made.append(Example(question=question, prompt=prompt, answerable=found))
     return made
@@ -126,11 +119,9 @@ def choose_further(lists: list[tuple[Matrix, NDArray[np.bool_]]]) -> float:
     return FURTHER_CANDIDATES[int(np.argmax(values))]
 
 
-def fit(tree: Path) -> dict[str, Any]:
+def fit(questions: list[Question], search: Search, embed: Embed) -> dict[str, Any]:
     """Return the content of ``scores.json``."""
-    embed = VectorCache(Encoder(tree), entries=100_000)
-    questions = load("development")
-    made = examples(Index(questions.documents, embed), questions.questions)
+    made = examples(search, questions)
     zero = Scores(
         rank=np.zeros(len(NAMES)),
         answerable=np.zeros(len(ANSWERABLE_NAMES)),
@@ -184,15 +175,3 @@ def _spread(features: Matrix) -> Matrix:
 def _softmax(values: Matrix) -> Matrix:
     weights = np.exp(values - values.max())
     return np.asarray(weights / weights.sum())
-
-
-def main() -> None:
-    """Fit and write the file."""
-    parser = argparse.ArgumentParser(description="fit the extractive answerer on the development set")
-    parser.add_argument("--tree", type=Path, required=True, help="a tree of models.build")
-    options = parser.parse_args()
-    SCORES_FILE.write_text(json.dumps(fit(options.tree), indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -7,6 +7,7 @@ notice.
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email import message_from_string
@@ -18,6 +19,9 @@ HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
 EXTERNAL: Final = ("development", "held_out")
 PROJECT: Final = "project"
+MARKDOWN: Final = "text/markdown"
+SETS: Final = (*EXTERNAL, PROJECT)
+_WORD: Final = re.compile(r"\w+")
 
 
 class DriftError(Exception):
@@ -35,12 +39,20 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Source:
+    """A document as it is ingested."""
+
+    media_type: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuestionSet:
     """Questions with the documents that are searched for all of them together."""
 
     name: str
     questions: list[Question]
-    documents: dict[str, str]
+    documents: dict[str, Source]
 
 
 def load(name: str) -> QuestionSet:
@@ -51,7 +63,8 @@ def load(name: str) -> QuestionSet:
     drifted = [
         f"{q.id}: {q.answer!r} is not in {q.document}"
         for q in questions
-        if q.answer is not None and not contains(documents.get(q.document or "", ""), q.answer)
+        if q.answer is not None
+        and not (q.document in documents and contains(documents[q.document].text, q.answer))
     ]
     if drifted:
         raise DriftError("\n".join(drifted))
@@ -59,23 +72,29 @@ def load(name: str) -> QuestionSet:
 
 
 def normal(text: str) -> str:
-    """Return text with each run of white space as one space, the form in which spans are compared."""
-    return " ".join(text.split())
+    """Return a text's words with one space between them, the form in which spans are compared.
+
+    A reader of documents drops marks (of tables, of emphasis) and breaks lines elsewhere; words stay.
+    """
+    return f" {' '.join(_WORD.findall(text))} "
 
 
 def contains(text: str, span: str) -> bool:
-    """Say whether `span` stands in `text`, line breaks aside."""
+    """Say whether `span` stands in `text`, marks and white space aside."""
     return normal(span) in normal(text)
 
 
-def _project_documents() -> dict[str, str]:
+def _project_documents() -> dict[str, Source]:
     files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    return {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in sorted(files)}
+    return {
+        str(file.relative_to(ROOT)): Source(media_type=MARKDOWN, text=file.read_text(encoding="utf-8"))
+        for file in sorted(files)
+    }
 
 
-def _packages(name: str) -> dict[str, str]:
+def _packages(name: str) -> dict[str, Source]:
     sources = json.loads((HERE / f"{name}.documents.json").read_text(encoding="utf-8"))
-    documents: dict[str, str] = {}
+    documents: dict[str, Source] = {}
     drifted: list[str] = []
     for key, source in sources.items():
         try:
@@ -86,7 +105,10 @@ def _packages(name: str) -> dict[str, str]:
             drifted.append(
                 f"{key}: {source['distribution']} {source['version']} is not installed as recorded"
             )
-        documents[key] = str(message_from_string(text).get_payload())
+        message = message_from_string(text)
+        told = str(message.get("Description-Content-Type", "")).partition(";")[0]
+        media_type = MARKDOWN if told == MARKDOWN else "text/plain"  # nothing reads reStructuredText
+        documents[key] = Source(media_type=media_type, text=str(message.get_payload()))
     _refuse(drifted)
     return documents
 

@@ -1,6 +1,6 @@
 """Chooses the sentences that answer a question, or none.
 
-Two logistic models, fitted by ``python -m models.evaluation.fit`` and kept in ``scores.json``: one ranks the
+Two logistic models, fitted by `models.evaluation.fit` and kept in ``scores.json``: one ranks the
 candidate sentences, one judges from the best of them whether the passages answer at all.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Final
 
 PARAGRAPH: Final = "\n\n"
@@ -13,6 +14,7 @@ LINE: Final = "\n"
 _UNSEEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 _SPACES: Final = re.compile(r"[^\S\n]+")
 _EDGES: Final = re.compile(r" ?\n ?")
+CODE_INDENT: Final = "    "
 
 
 class UnreadableError(Exception):
@@ -83,6 +85,11 @@ def cleaned(text: str) -> str:
 def flowed(text: str) -> str:
     """Make white space inside of a paragraph single spaces, keeping its line ends."""
     return _EDGES.sub("\n", _SPACES.sub(" ", text)).strip()
+
+
+def as_code(text: str) -> str:
+    """Indent code as Markdown does, so that each of its lines is still seen to be code in a passage."""
+    return indent(text.strip("\n"), CODE_INDENT)
 
 
 def assemble(title: str, blocks: Iterable[Block], bounds: Bounds) -> Draft:

@@ -8,7 +8,7 @@ from typing import Final
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from services.memory.reading.blocks import Block, Bounds, Draft, UnreadableError, assemble, flowed
+from services.memory.reading.blocks import Block, Bounds, Draft, UnreadableError, as_code, assemble, flowed
 from services.memory.reading.plain import decoded
 
 _DROPPED: Final = frozenset(
@@ -130,7 +130,7 @@ class _Walk:
     def _cut(self) -> None:
         text = "".join(self._text)
         self._text.clear()
-        text = text.strip("\n") if self._preformatted else flowed(text.replace("\n", " "))
+        text = as_code(text) if self._preformatted else flowed(text.replace("\n", " "))
         if not text.strip():
             return
         if self._heading:

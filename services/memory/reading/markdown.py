@@ -1,4 +1,8 @@
-"""Markdown (CommonMark and tables) to blocks: what is said, without the marks."""
+"""Markdown (CommonMark and tables) to blocks: what is said, without the marks.
+
+Code stays code: in a sentence between its backticks, a block of it indented. Who quotes from a passage must
+be able to tell a command from a sentence.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from services.memory.reading import html
-from services.memory.reading.blocks import Block, Bounds, Draft, assemble, flowed
+from services.memory.reading.blocks import Block, Bounds, Draft, as_code, assemble, flowed
 from services.memory.reading.plain import decoded
 
 _FRONT_MATTER: Final = re.compile(r"\A---\n.*?\n(?:---|\.\.\.)\n", re.DOTALL)
@@ -25,8 +29,10 @@ def _inline(tokens: Sequence[Token]) -> str:
     parts: list[str] = []
     for token in tokens:
         match token.type:
-            case "text" | "code_inline" | "text_special":
+            case "text" | "text_special":
                 parts.append(token.content)
+            case "code_inline":
+                parts.append(f"{token.markup}{token.content}{token.markup}")
             case "softbreak" | "hardbreak":
                 parts.append(" ")
             case "image":
@@ -61,7 +67,7 @@ class _Walk:
                     yield self._block(_ROW.join(self.row or ()), tight=True)
                     self.row = None
                 case "fence" | "code_block":
-                    yield self._block(token.content.strip("\n"), tight=False)
+                    yield self._block(as_code(token.content), tight=False)
                 case "html_block":
                     for block in html.blocks(token.content, bounds):
                         yield self._block(block.text, tight=False)

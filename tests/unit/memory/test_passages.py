@@ -76,3 +76,12 @@ def test_too_many_passages_are_refused() -> None:
     assert len(cut(draft, Bounds(passages=30))) == 30
     with pytest.raises(UnreadableError, match="29 passages"):
         cut(draft, Bounds(passages=29))
+
+
+def test_each_line_of_code_is_still_seen_to_be_code_wherever_a_passage_ends() -> None:
+    lines = [f"soma logs orchestrator --since {number}h  # see what it did" for number in range(40)]
+    source = "\n".join(["Run `soma logs`:", "", "```sh", *lines, "```", "", "Then read."])
+    found = cut(markdown.read(source.encode(), BOUNDS), BOUNDS)
+    assert len(found) > 2
+    said = [line for one in found for line in one.text.splitlines() if line]
+    assert said == ["Run `soma logs`:", *(f"    {line}" for line in lines), "Then read."]

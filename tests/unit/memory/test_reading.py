@@ -57,12 +57,12 @@ x = 1
     assert draft.title == "The title"
     assert texts(draft) == [
         "The title",
-        "Some code, a link and a second line. picture",
+        "Some `code`, a link and a second line. picture",
         "one",
         "two",
         "a | b",
         "1 | 2",
-        "x = 1",
+        "    x = 1",
         "boxed",
     ]
 
