@@ -222,7 +222,14 @@ class Intake:
         finding.cancel()
         await asyncio.wait((finding,))
         if not finding.cancelled() and finding.exception() is None:
-            await self._admission.leave(finding.result().queue, draft.key)
+            await self._leave(finding.result().queue, draft.key)
+
+    async def _leave(self, queue: str, key: TurnKey) -> None:
+        """Give a place back; one that cannot be given back now is taken back after the longest stay."""
+        try:
+            await self._admission.leave(queue, key)
+        except LogUnavailable as error:
+            raise _log_away(error) from error
 
     async def _write(
         self, connection: Connection, draft: _Draft, found: Found, history: Sequence[Said]
@@ -267,7 +274,7 @@ class Intake:
                 extract = model.task == models_pb.TASK_EXTRACT
                 recalled = await self._recall.consult(draft.asked.text, extract=extract)
         except BaseException:
-            await asyncio.shield(self._admission.leave(queue, draft.key))
+            await asyncio.shield(self._leave(queue, draft.key))
             raise
         return Found(model=model, queue=queue, queue_position=position, recalled=recalled)
 
