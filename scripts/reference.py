@@ -129,6 +129,11 @@ def launcher() -> str:
     return "## The launcher\n\n" + table(["Variable", "What it does"], rows)
 
 
+def shown(default: object) -> str:
+    """A default as people read it; a file of the repository by its place in it."""
+    return str(default.relative_to(ROOT)) if isinstance(default, Path) else repr(default)
+
+
 def settings() -> str:
     """The settings of the launcher and of every process."""
     sections = [launcher()]
@@ -145,7 +150,7 @@ def settings() -> str:
                 seen.add(key)
             elif key in seen:
                 continue
-            default = "" if info.is_required() else f"`{info.default!r}`"
+            default = "" if info.is_required() else f"`{shown(info.default)}`"
             rows.append([f"`{prefix}{key}`".upper(), default, info.description or ""])
         if rows:
             owner = "Every process" if reference.startswith("mesh.runtime") else module.rsplit(".", 1)[0]

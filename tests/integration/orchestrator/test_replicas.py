@@ -177,11 +177,10 @@ async def test_queued_turn_is_cancelled_without_waiting_for_a_slot(stack: Stack,
     call = client.turns.StreamTurn(stream_request(session_id, "Hi."), metadata=client.metadata)
     accepted: Any = await call.read()
     turn_id = accepted.accepted.turn_id
-    start = time.perf_counter()
     turn = await client.turns.CancelTurn(
         rpc_pb.CancelTurnRequest(session_id=session_id, turn_id=turn_id), metadata=client.metadata
     )
-    assert time.perf_counter() - start < 1.5
+    assert not all(task.done() for task in busy)
     assert turn.state in {pb.TURN_STATE_CANCELLED, pb.TURN_STATE_COMPLETED}
     call.cancel()
     assert await check(client, await asyncio.gather(*busy)) == []

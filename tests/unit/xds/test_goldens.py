@@ -46,11 +46,11 @@ def test_both_listeners_have_the_same_filters() -> None:
 
 
 def test_bootstrap(golden: Golden) -> None:
-    folder = Path("/home/soma/run/envoy")
+    folder = Path("/var/lib/soma/run/envoy")
     made = bootstrap(
         folder=folder, control_plane=Address("127.0.0.1", 18015), admin=Address("127.0.0.1", 18002)
     )
-    files = {"bootstrap.json": made, **secret_files(Path("/home/soma/pki/edge"))}
+    files = {"bootstrap.json": made, **secret_files(Path("/var/lib/soma/pki/edge"))}
     golden.check("xds/bootstrap.json", json.dumps(files, indent=1, sort_keys=True) + "\n")
 
 
