@@ -24,6 +24,8 @@ SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "postgres": ("databases", "migrations"),
     "kafka": ("topics",),
 }
+# What takes the place of a server that runs elsewhere.
+IN_PLACE_OF: Mapping[str, str] = {"redis": "redis-users"}
 USERS = frozenset({"envoy", "temporal", *(one.name for one in WORKLOADS if one.name != "xds")})
 STOP_ORDER: tuple[frozenset[str], ...] = (USERS, frozenset({*SERVERS, "xds"}) - USERS)
 
@@ -52,9 +54,13 @@ class Plan:
         open_names = list(names)
         while open_names:
             name = open_names.pop()
-            if name in graph or name in self.external:
+            if name in self.external:
+                open_names += [IN_PLACE_OF[name]] if name in IN_PLACE_OF else []
                 continue
-            graph[name] = tuple(one for one in self._needs(name) if one not in self.external)
+            if name in graph:
+                continue
+            needs = (IN_PLACE_OF.get(one, one) if one in self.external else one for one in self._needs(name))
+            graph[name] = tuple(one for one in needs if one not in self.external)
             open_names += graph[name]
             open_names += [one for one in SETTLED_BY.get(name, ()) if self.steps[one].exists]
         return graph

@@ -153,6 +153,12 @@ def steps(environment: Environment) -> tuple[Step, ...]:
             environment=base | {"SOMA_POSTGRES_URL": environment.postgres_url("soma_owner")},
         ),
         Step(
+            name="redis-users",
+            needs=(),
+            module="mesh.stack.redis_users",
+            environment=base | {"SOMA_REDIS_ADMIN_URL": external.get("redis", "")},
+        ),
+        Step(
             name="topics",
             needs=("pki", *_unless(external, "kafka")),
             module="mesh.events.admin",

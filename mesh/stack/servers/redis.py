@@ -65,8 +65,7 @@ class Redis:
         return lines
 
     def _digest(self, user: str) -> str:
-        password = secret(self._home.secrets, f"redis-{user}")
-        return hashlib.sha256(password.encode("ascii")).hexdigest()
+        return password_digest(secret(self._home.secrets, f"redis-{user}"))
 
     def launch(self) -> Launch:
         """Start in the foreground, fsync once a second, no snapshots beside the log."""
@@ -87,12 +86,17 @@ class Redis:
         return await probes.redis(self._port, SUPERVISOR, password)
 
 
-def acl_line(workload: Workload, password_digest: str) -> str:
+def password_digest(password: str) -> str:
+    """Give what an ACL rule holds in a password's place."""
+    return hashlib.sha256(password.encode("ascii")).hexdigest()
+
+
+def acl_line(workload: Workload, digest: str) -> str:
     """Give a workload's line of the ACL file: its own keys and channels, nothing administrative."""
     patterns = (f"{workload.name}:*", *workload.keys)
     keys = " ".join(f"~{pattern}" for pattern in patterns)
     channels = " ".join(f"&{pattern}" for pattern in patterns)
     return (
-        f"user {workload.name} on #{password_digest} resetkeys {keys} resetchannels {channels}"
+        f"user {workload.name} on #{digest} resetkeys {keys} resetchannels {channels}"
         " +@all -@admin -@dangerous +info"
     )

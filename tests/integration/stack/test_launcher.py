@@ -228,6 +228,25 @@ async def test_one_process_is_restarted_and_one_is_stopped(own: OwnStacks) -> No
     assert states == {"redis": "stopped", "temporal": "ready"}
 
 
+async def test_servers_that_run_elsewhere_are_used_and_not_started(own: OwnStacks) -> None:
+    there, here = own.settings(), own.settings()
+    await up(there, "redis", "postgres")
+    passwords = {
+        name: (there.home.secrets / name).read_text().strip()
+        for name in ("redis-supervisor", "postgres-postgres")
+    }
+    elsewhere = {
+        "SOMA_REDIS_URL": f"redis://supervisor:{passwords['redis-supervisor']}@127.0.0.1:{there.ports.of('redis')}",
+        "SOMA_POSTGRES_URL": f"postgresql://postgres:{passwords['postgres-postgres']}"
+        f"@127.0.0.1:{there.ports.of('postgres')}/postgres",
+    }
+    await soma(here, "up", "--only", "identity,gateway", extra=elsewhere)
+    rows = {row.name: row for row in await processes(here)}
+    assert {"identity", "gateway"} <= set(rows)
+    assert not {"redis", "postgres"} & set(rows)
+    assert all(row.state == "ready" for row in rows.values())
+
+
 async def test_an_unknown_process_is_refused(own: OwnStacks) -> None:
     settings = own.settings()
     with pytest.raises(CommandFailedError, match="UNKNOWN_PROCESS"):

@@ -53,6 +53,14 @@ def test_an_external_server_is_not_started(settings: StackSettings) -> None:
     assert "migrations" in plan.chosen(["policy"])
 
 
+def test_users_are_made_on_an_external_redis_before_anybody_needs_them(settings: StackSettings) -> None:
+    plan = plan_of(replace(settings, external={"redis": "redis://admin:x@cache:6379"}))
+    graph = plan.chosen(["gateway", "redis"])
+    assert "redis" not in graph
+    assert "redis-users" in graph["gateway"]
+    assert "redis-users" not in plan_of(settings).chosen(["gateway"])
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones(settings: StackSettings) -> None:
     with pytest.raises(StackError) as refused:
         plan_of(settings).chosen(["postgress"])
