@@ -8,14 +8,11 @@ request finds the turn of the first one.
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 from soma.errors.v1 import errors_pb2
-from soma.orchestrator.v1 import resources_pb2 as pb
-from soma.orchestrator.v1 import service_pb2 as rpc_pb
-from soma.slm.v1 import events_pb2 as slm_pb
 from soma.slm.v1 import resources_pb2 as models_pb
 
 from mesh.events import outbox
@@ -30,9 +27,9 @@ from mesh.runtime.ids import new_id
 from mesh.storage.database import Connection, Database
 from mesh.turnlog import Admission, Leases, LogReader, LogUnavailable, QueueFull, TurnKey
 from services.orchestrator import errors, events, store
+from services.orchestrator.asking import Asked, Draft, Found, RequestWriter
 from services.orchestrator.background import Background
 from services.orchestrator.catalogue import Catalogue, queue_of
-from services.orchestrator.domain import prompt as prompts
 from services.orchestrator.domain.conversation import Finish, Said, Session, State, Turn
 from services.orchestrator.domain.personas import BUILT_IN, Persona
 from services.orchestrator.domain.stream import ending_of, opening_of
@@ -41,62 +38,6 @@ from services.orchestrator.tokens import TokenCounter
 
 ACTION: Final = "turns.create"
 _TITLE_CHARACTERS: Final = 60
-_ROLES: Final = {
-    rpc_pb.ROLE_SYSTEM: "system",
-    rpc_pb.ROLE_USER: "user",
-    rpc_pb.ROLE_ASSISTANT: "assistant",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a client asks for."""
-
-    session_id: str
-    text: str
-    history: tuple[Said, ...]
-    options: rpc_pb.GenerationOptions
-
-    @classmethod
-    def of(cls, request: rpc_pb.StreamTurnRequest | rpc_pb.CreateTurnRequest) -> "Asked":
-        """Read a request; U+0000, which no store can hold, is dropped."""
-        return cls(
-            session_id=request.session_id,
-            text=request.input.text.replace("\0", ""),
-            history=tuple(Said(_ROLES[message.role], message.text) for message in request.input.history),
-            options=request.options,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
-    """A turn on its way into the database."""
-
-    call: CallContext
-    asked: Asked
-    session: Session
-    persona: Persona
-    decision: Decision
-    turn: Turn
-
-    @property
-    def key(self) -> TurnKey:
-        return TurnKey(self.turn.tenant, self.turn.id)
-
-    @property
-    def recalls(self) -> bool:
-        options = self.asked.options
-        return options.recall if options.HasField("recall") else self.persona.recall
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a turn needs beside its own words."""
-
-    model: models_pb.Model
-    queue: str
-    queue_position: int
-    recalled: tuple[pb.Citation, ...] | None
 
 
 class Intake:
@@ -125,13 +66,12 @@ class Intake:
         self._decisions = decisions
         self._recall = recall
         self._catalogue = catalogue
-        self._tokens = tokens
+        self._writer = RequestWriter(tokens=tokens, turn_lasts=timedelta(seconds=turn_seconds))
         self._leases = leases
         self._reader = reader
         self._admission = admission
         self._background = background
         self._clock = clock
-        self._turn_lasts = timedelta(seconds=turn_seconds)
         self._history_turns = history_turns
 
     async def open(self, asked: Asked) -> Turn:
@@ -158,7 +98,7 @@ class Intake:
             self._background.start(self._bus.publish_committed(record))
         return turn
 
-    def _draft(self, call: CallContext, asked: Asked, session: Session) -> _Draft:
+    def _draft(self, call: CallContext, asked: Asked, session: Session) -> Draft:
         principal = caller()
         persona = BUILT_IN.get(session.persona)
         if persona is None:
@@ -172,7 +112,7 @@ class Intake:
             subject=principal.subject, error_reason=0, error_message="", opening=(),
             delta_lengths=(), request=b"", create_time=self._clock.now(), end_time=None,
         )  # fmt: skip
-        return _Draft(call=call, asked=asked, session=session, persona=persona, decision=decision, turn=turn)
+        return Draft(call=call, asked=asked, session=session, persona=persona, decision=decision, turn=turn)
 
     def _decide(self, principal: Principal, session: Session, persona: Persona, asked: Asked) -> Decision:
         attributes: dict[str, str | int] = {
@@ -184,7 +124,7 @@ class Intake:
         }
         return self._decisions.evaluate(principal, action=ACTION, attributes={**attributes})
 
-    async def _refuse(self, connection: Connection, draft: _Draft) -> tuple[Turn, list[Record[Any]]]:
+    async def _refuse(self, connection: Connection, draft: Draft) -> tuple[Turn, list[Record[Any]]]:
         decision = draft.decision
         turn = replace(
             draft.turn,
@@ -203,7 +143,7 @@ class Intake:
         await outbox.put(connection, record)
         return replace(turn, number=number), [record]
 
-    async def _accept(self, connection: Connection, draft: _Draft) -> tuple[Turn, list[Record[Any]]]:
+    async def _accept(self, connection: Connection, draft: Draft) -> tuple[Turn, list[Record[Any]]]:
         finding = asyncio.ensure_future(self._find(draft))
         accepted = False
         try:
@@ -217,7 +157,7 @@ class Intake:
             if not accepted:
                 await asyncio.shield(self._forget(finding, draft))
 
-    async def _forget(self, finding: "asyncio.Task[Found]", draft: _Draft) -> None:
+    async def _forget(self, finding: "asyncio.Task[Found]", draft: Draft) -> None:
         """Give the place in the queue back that a turn took which is none."""
         finding.cancel()
         await asyncio.wait((finding,))
@@ -232,7 +172,7 @@ class Intake:
             raise _log_away(error) from error
 
     async def _write(
-        self, connection: Connection, draft: _Draft, found: Found, history: Sequence[Said]
+        self, connection: Connection, draft: Draft, found: Found, history: Sequence[Said]
     ) -> tuple[Turn, list[Record[Any]]]:
         opening = opening_of(
             turn_id=draft.turn.id,
@@ -240,7 +180,7 @@ class Intake:
             queue_position=found.queue_position,
             recalled=found.recalled,
         )
-        request = self._request(draft, found, history, opening)
+        request = self._writer.request(draft, found, history, opening)
         turn = replace(draft.turn, opening=opening, request=request.SerializeToString())
         records: list[Record[Any]] = [
             events.generation(turn, request),
@@ -263,7 +203,7 @@ class Intake:
         except LogUnavailable as error:
             raise _log_away(error) from error
 
-    async def _find(self, draft: _Draft) -> Found:
+    async def _find(self, draft: Draft) -> Found:
         """Look up the model, take a place in its queue, and recall; beside the database's work."""
         model = await self._catalogue.model(draft.turn.tenant, draft.persona.model)
         queue = queue_of(draft.turn.tenant, model)
@@ -286,7 +226,7 @@ class Intake:
         except LogUnavailable as error:
             raise _log_away(error) from error
 
-    def _insert(self, connection: Connection, draft: _Draft, turn: Turn) -> Awaitable[bool]:
+    def _insert(self, connection: Connection, draft: Draft, turn: Turn) -> Awaitable[bool]:
         return store.insert_turn(
             connection,
             turn,
@@ -294,13 +234,13 @@ class Intake:
             request_digest=draft.call.request_digest,
         )
 
-    async def _repeated(self, connection: Connection, draft: _Draft) -> Turn:
+    async def _repeated(self, connection: Connection, draft: Draft) -> Turn:
         turn, digest = await store.turn_of_request(connection, draft.call.idempotency_key)
         if digest != draft.call.request_digest:
             raise errors.request_id_reused(draft.call.idempotency_key)
         return turn
 
-    async def _history(self, connection: Connection, draft: _Draft) -> Sequence[Said]:
+    async def _history(self, connection: Connection, draft: Draft) -> Sequence[Said]:
         if draft.asked.history:
             return draft.asked.history
         if not draft.persona.converses or not draft.session.turn_count or not self._history_turns:
@@ -321,77 +261,7 @@ class Intake:
         ending = ending_of([entry.event for entry in snapshot.entries], opening=len(turn.opening))
         return "" if ending is None else ending.text
 
-    def _request(
-        self, draft: _Draft, found: Found, history: Sequence[Said], opening: Sequence[bytes]
-    ) -> slm_pb.GenerationRequest:
-        prompt = self._prompt(draft, found, history)
-        options, persona, extract = (
-            draft.asked.options,
-            draft.persona,
-            found.model.task == models_pb.TASK_EXTRACT,
-        )
-        budget = options.budget_tokens
-        if budget and prompt.input_tokens >= budget:
-            raise errors.budget_too_small(prompt.input_tokens, budget)
-        chatml = found.model.provider == models_pb.PROVIDER_TRITON and not extract
-        sampling = slm_pb.SamplingOptions(
-            max_tokens=prompt.max_tokens,
-            min_tokens=self._min_tokens(options, found.model, most=prompt.max_tokens),
-            temperature=options.temperature if options.HasField("temperature") else persona.temperature,
-            stop=[*options.stop, *(prompts.STOP if chatml else ())],
-        )
-        if options.HasField("top_p"):
-            sampling.top_p = options.top_p
-        if options.HasField("seed"):
-            sampling.seed = options.seed
-        return slm_pb.GenerationRequest(
-            id=f"{draft.turn.id}-request",
-            turn_id=draft.turn.id,
-            session_id=draft.session.id,
-            model=found.model,
-            prompt=prompt.text,
-            messages=[slm_pb.PromptMessage(role=m.role, text=m.text) for m in prompt.messages],
-            sampling=sampling,
-            budget_tokens=budget,
-            input_tokens=prompt.input_tokens,
-            first_seq=len(opening),
-            opening=opening,
-            queue=found.queue,
-            expire_time=events.timestamp(self._expiry(draft.turn.create_time)),
-        )
-
-    def _min_tokens(self, options: rpc_pb.GenerationOptions, model: models_pb.Model, *, most: int) -> int:
-        """The least tokens asked for; other dialects and providers have no such option."""
-        vllm = model.dialect in (models_pb.DIALECT_UNSPECIFIED, models_pb.DIALECT_VLLM)
-        generates = model.provider == models_pb.PROVIDER_TRITON and model.task == models_pb.TASK_GENERATE
-        if options.min_tokens and not (generates and vllm):
-            raise errors.no_min_tokens(model.name)
-        return min(options.min_tokens, most)
-
-    def _expiry(self, created: datetime) -> datetime:
-        return created + self._turn_lasts
-
-    def _prompt(self, draft: _Draft, found: Found, history: Sequence[Said]) -> prompts.Prompt:
-        model, persona = found.model, draft.persona
-        asked_tokens = draft.asked.options.max_tokens or persona.max_tokens
-        window = model.context_tokens or 2**31
-        most = min(asked_tokens, model.max_output_tokens or asked_tokens)
-        sources = [prompts.Source(number=c.number, title=c.title, text=c.text) for c in found.recalled or ()]
-        count = self._tokens.of(model.name)
-        question = draft.asked.text
-        try:
-            if model.task == models_pb.TASK_EXTRACT:
-                return prompts.extraction(
-                    question=question, sources=sources, window=window, max_tokens=most, count=count
-                )
-            return prompts.generation(
-                instructions=persona.instructions, question=question, history=history,
-                sources=sources, window=window, max_tokens=most, count=count,
-            )  # fmt: skip
-        except prompts.TooLongError as error:
-            raise errors.context_too_long(error.needed, error.window) from error
-
-    def _audit(self, draft: _Draft, *, outcome: str, details: dict[str, str]) -> Record[Any]:
+    def _audit(self, draft: Draft, *, outcome: str, details: dict[str, str]) -> Record[Any]:
         return events.audit(
             action=ACTION,
             actor=draft.turn.subject,
@@ -405,7 +275,7 @@ class Intake:
         )
 
 
-def _title(draft: _Draft) -> str:
+def _title(draft: Draft) -> str:
     words = " ".join(draft.asked.text.split())
     return words if len(words) <= _TITLE_CHARACTERS else words[: _TITLE_CHARACTERS - 1].rstrip() + "…"
 

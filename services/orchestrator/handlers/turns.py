@@ -10,8 +10,9 @@ from soma.orchestrator.v1 import service_pb2_grpc as rpc
 
 from mesh.policy import Decisions
 from mesh.runtime.context import current
+from services.orchestrator.asking import Asked
 from services.orchestrator.conversion import turn_message
-from services.orchestrator.intake import Asked, Intake
+from services.orchestrator.intake import Intake
 from services.orchestrator.sessions import Sessions
 from services.orchestrator.streaming import Streaming
 from services.orchestrator.turns import Turns

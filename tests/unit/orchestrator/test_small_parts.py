@@ -9,10 +9,10 @@ from soma.memory.v1 import resources_pb2 as memory_pb
 from soma.orchestrator.v1 import resources_pb2 as pb
 from soma.orchestrator.v1 import service_pb2 as rpc_pb
 
+from services.orchestrator.asking import Asked
 from services.orchestrator.domain import citations, paging
 from services.orchestrator.domain.conversation import Finish
 from services.orchestrator.domain.personas import BUILT_IN, DEFAULT
-from services.orchestrator.intake import Asked
 from services.orchestrator.tokens import TokenCounter
 
 
