@@ -22,7 +22,7 @@ _NONCE: Final = 12
 _KEY: Final = 32
 
 
-class SealBroken(Exception):  # noqa: N818  the tree's own naming
+class SealBroken(Exception):
     """The value was sealed with another key, for another place, or was changed."""
 
 

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import grpc
 import grpc.aio
@@ -88,9 +89,18 @@ async def test_certificates_rotate_in_flight(edge: Edge) -> None:
     assert (await probe)[1] == []
 
 
-async def test_canary_takes_its_share_and_gives_it_back_without_an_error(edge: Edge) -> None:
+@pytest.fixture
+async def canary(edge: Edge) -> AsyncIterator[None]:
+    """A canary of the orchestrator; gone afterwards."""
     await edge.upstreams.start(CANARY[0], CANARY[1], edge.real.address(CANARY[3]))
     edge.real.members([*MEMBERS, CANARY])
+    yield
+    edge.real.members(MEMBERS)
+    await edge.upstreams.stop(CANARY[0])
+
+
+@pytest.mark.usefixtures("canary")
+async def test_canary_takes_its_share_and_gives_it_back_without_an_error(edge: Edge) -> None:
     async with edge.channel_as("operator", "xds", 15) as channel:
         operators = mesh_grpc.ControlPlaneStub(channel)
         streams = [asyncio.create_task(_stream(edge, 60, 0.1)) for _ in range(4)]
@@ -102,7 +112,7 @@ async def test_canary_takes_its_share_and_gives_it_back_without_an_error(edge: E
         shared = await _served_by(edge, 400)
         assert 60 < shared["orchestrator-canary"] < 190
         status = await operators.GetMeshStatus(mesh_pb2.GetMeshStatusRequest())
-        assert [(s.service, s.canary_percent) for s in status.splits] == [("orchestrator", 30)]
+        assert ("orchestrator", 30) in [(s.service, s.canary_percent) for s in status.splits]
         edge.real.kill("xds")
         edge.real.start_control_plane()
         await _until_connected(edge)
@@ -115,8 +125,6 @@ async def test_canary_takes_its_share_and_gives_it_back_without_an_error(edge: E
         assert set(await _served_by(edge, 100)) == {"orchestrator"}
     assert [await stream for stream in streams] == [list(range(61))] * 4
     assert (await probe)[1] == []
-    edge.real.members(MEMBERS)
-    await edge.upstreams.stop(CANARY[0])
 
 
 async def test_dead_endpoint_is_left_out(edge: Edge) -> None:
