@@ -1,7 +1,7 @@
 """Decisions in process: rules, the engine over them, and the signed bundle they come in.
 
 The package owns what a rule means (`rules`, `conditions`), how a request is decided (`engine`), when a bundle
-is believed (`signature`, `store`), how it arrives (`watcher`) and how a handler asks (`decisions`).
+is believed (`signature`, `store`), how it arrives (`watcher`) and how a call is decided (`decisions`).
 It refuses to decide without a bundle that is signed, fresh and understood to the last field.
 """
 

@@ -1,16 +1,22 @@
-"""How a handler asks: for the principal of the call in progress, with an id for the record."""
+"""How a call is decided: for its principal, by what is known of it, with an id for the record.
+
+Rules may ask, beside what a handler says of the resource, for `request.service`, `request.method` and
+`request.caller` (the calling workload, by its certificate). These come from the call itself, whoever asks.
+"""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from mesh.policy.conditions import Attributes, Value
 from mesh.policy.engine import Decision
 from mesh.policy.store import BundleStore
-from mesh.runtime.context import Principal, current
+from mesh.runtime.context import CallContext, Principal, current
 from mesh.runtime.errors import PermissionDenied, Unauthenticated
 from mesh.runtime.ids import new_id
 
-_NOTHING: Final[Attributes] = {}
+_NOTHING: Final[Attributes] = MappingProxyType({})
 
 
 class Decisions:
@@ -20,8 +26,23 @@ class Decisions:
         """Take the store that a watcher fills."""
         self._store = store
 
+    def admit(self, call: CallContext, action: str) -> None:
+        """Decide a call by what is known before its request is read, and set `call.decided`.
+
+        Raises:
+            PermissionDenied: the policy denied it (POLICY_DENIED); the metadata holds the decision.
+            Unauthenticated: the call carries no token.
+            Unavailable: no valid bundle is in force (POLICY_UNAVAILABLE).
+        """
+        principal = _principal(call)
+        about = request_attributes(call.method, call.caller)
+        call.decided = decision = self._store.engine().decide(principal, action, about)
+        if not decision.allowed:
+            call.decided = decision = decision.identified(new_id("dec"))
+            raise _denied(action, decision)
+
     async def decide(self, *, action: str, attributes: Mapping[str, Value] = _NOTHING) -> Decision:
-        """Decide for the principal of the call in progress and give the decision that allowed it.
+        """Decide the call in progress, with what its handler knows, and give the decision that allowed it.
 
         Raises:
             PermissionDenied: the policy denied it (POLICY_DENIED); the metadata holds the decision.
@@ -30,19 +51,29 @@ class Decisions:
         """
         decision = self.evaluate(caller(), action=action, attributes=attributes)
         if not decision.allowed:
-            raise PermissionDenied("POLICY_DENIED", decision.reason, metadata=_told(action, decision))
+            raise _denied(action, decision)
         return decision
 
     def evaluate(
         self, principal: Principal, *, action: str, attributes: Mapping[str, Value] = _NOTHING
     ) -> Decision:
-        """Decide for a principal without refusing.
+        """Decide for a principal without refusing; the decision stays with the call in progress.
 
         Raises:
             Unavailable: no valid bundle is in force (POLICY_UNAVAILABLE).
         """
-        decision = self._store.engine().decide(principal, action, attributes)
-        return decision.identified(new_id("dec"))
+        call = current()
+        about = {**attributes, **request_attributes(call.method, call.caller)}
+        decision = self._store.engine().decide(principal, action, about).identified(new_id("dec"))
+        call.decided = decision
+        return decision
+
+
+@lru_cache(maxsize=1024)
+def request_attributes(method: str, workload: str) -> Attributes:
+    """Give what the path of a method and the calling workload say of a request."""
+    service, _, name = method.removeprefix("/").rpartition("/")
+    return MappingProxyType({"request.service": service, "request.method": name, "request.caller": workload})
 
 
 def caller() -> Principal:
@@ -51,16 +82,20 @@ def caller() -> Principal:
     Raises:
         Unauthenticated: the call carries no token.
     """
-    principal = current().principal
-    if principal is None:
+    return _principal(current())
+
+
+def _principal(call: CallContext) -> Principal:
+    if call.principal is None:
         raise Unauthenticated("TOKEN_MISSING", "the call carries no token to decide for")
-    return principal
+    return call.principal
 
 
-def _told(action: str, decision: Decision) -> dict[str, str]:
-    return {
+def _denied(action: str, decision: Decision) -> PermissionDenied:
+    told = {
         "action": action,
         "decision_id": decision.id,
         "policy_version": str(decision.policy_version),
         "rule_id": decision.rule_id,
     }
+    return PermissionDenied("POLICY_DENIED", decision.reason, metadata=told)

@@ -1,4 +1,7 @@
-"""How a process takes part: a watcher as its own task, ready only with a bundle in force."""
+"""How a process takes part: a watcher as its own task, ready only with a bundle in force.
+
+Every method with a token is decided from then on (`mesh.runtime.interceptors.policy`).
+"""
 
 from pathlib import Path
 
@@ -28,7 +31,7 @@ class PolicySettings(BaseSettings):
 
 
 def join_policy(process: Process) -> Decisions:
-    """Follow the policy service for the life of the process and give what handlers ask.
+    """Follow the policy service for the life of the process and decide its calls; give what handlers ask.
 
     The process is ready only while a valid bundle is in force.
 
@@ -39,4 +42,6 @@ def join_policy(process: Process) -> Decisions:
     store = BundleStore(verifier=lambda: Verifier.read(public_key), clock=SystemClock())
     process.own(PolicyWatcher(process.channel("policy"), store).run(), name="policy")
     process.ready_when("policy", store.ready)
-    return Decisions(store)
+    decisions = Decisions(store)
+    process.decide_with(decisions)
+    return decisions

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from mesh.runtime.decisions import Decision
 from mesh.runtime.ids import new_id
 from mesh.runtime.trace import TraceContext, new_trace
 
@@ -45,6 +46,19 @@ class CallContext:
     """The verified token, passed on to other services; never logged."""
     acting: bool = False
     """True where this process acts for a tenant without a token."""
+    decided: Decision | None = field(default=None, repr=False)
+    """What the policy said, set by who asked it; `decision` is what others read."""
+
+    @property
+    def decision(self) -> Decision | None:
+        """The policy's decision on the call, with an id; None where no rule was asked.
+
+        The id is made when first asked for: most calls leave no record that names it.
+        """
+        found = self.decided
+        if found is not None and not found.id:
+            found = self.decided = found.identified(new_id("dec"))
+        return found
 
     def remaining(self) -> float | None:
         """Return the seconds left until the deadline, or None without one."""

@@ -32,6 +32,7 @@ from mesh.runtime.authorization import Authorization
 from mesh.runtime.callstats import CallStats
 from mesh.runtime.certificates import Certificates
 from mesh.runtime.channels import MeshChannel
+from mesh.runtime.decisions import Decider
 from mesh.runtime.errors import ConfigurationError, DependencyDown
 from mesh.runtime.health import Health
 from mesh.runtime.inflight import InFlight
@@ -71,6 +72,7 @@ class Process:
         self.served: list[Served] = []
         self.reflected: set[str] = set()
         self.verifier: TokenVerifier | None = None
+        self.decider: Decider | None = None
         self._stack = AsyncExitStack()
         self._channels: dict[str, MeshChannel] = {}
 
@@ -86,13 +88,27 @@ class Process:
         service: str,
         raw_responses: Collection[str] = (),
         own_contract: bool = True,
+        decides_itself: Collection[str] = (),
     ) -> None:
         """Serve a service; methods in `raw_responses` return serialized bytes.
+
+        The policy decides every method with a token before its handler runs, by the scope that it asks
+        for; but those in `decides_itself`, where the handler, or whom it passes the token on to, asks
+        with attributes of its own.
 
         `register` is the generated `add_<Service>Servicer_to_server`. A protocol of others (Envoy's)
         has no contract of ours: the workloads that the mesh policy lists may call it.
         """
-        self.served.append(Served(register, servicer, service, frozenset(raw_responses), own_contract))
+        self.served.append(
+            Served(
+                register,
+                servicer,
+                service,
+                raw_responses=frozenset(raw_responses),
+                own_contract=own_contract,
+                decides_itself=frozenset(decides_itself),
+            )
+        )
         self.health.services.add(service)
 
     def reflect(self, *services: str) -> None:
@@ -102,6 +118,10 @@ class Process:
     def authenticate_with(self, verifier: TokenVerifier) -> None:
         """Verify bearer tokens with `verifier`; needed where a method's access is ACCESS_TOKEN."""
         self.verifier = verifier
+
+    def decide_with(self, decider: Decider) -> None:
+        """Decide calls with `decider`; needed where a method's access is ACCESS_TOKEN."""
+        self.decider = decider
 
     def ready_when(self, name: str, check: Callable[[], Awaitable[None]]) -> None:
         """Be ready only while `check` returns; it raises while its subject does not answer."""

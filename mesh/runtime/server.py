@@ -41,6 +41,7 @@ class Served:
     service: str
     raw_responses: frozenset[str] = frozenset()
     own_contract: bool = True
+    decides_itself: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ def _wrapped(served: Served, interceptors: tuple[Interceptor, ...], inflight: In
             f"{served.register} registers {sorted(recorder.handlers)}, not {served.service}"
         ) from None
     contracts = service_contracts(served.service) if served.own_contract else {}
-    if unknown := served.raw_responses - set(handlers):
+    if unknown := (served.raw_responses | served.decides_itself) - set(handlers):
         raise ConfigurationError(f"{served.service} has no methods {sorted(unknown)}")
     wrapped = {}
     for name, handler in handlers.items():

@@ -49,6 +49,10 @@ class Serving:
             access_log=process.access_log,
             taps=process.taps,
             verifier=process.verifier,
+            decider=process.decider,
+            decides_itself=frozenset(
+                f"/{each.service}/{name}" for each in process.served for name in each.decides_itself
+            ),
             tracer=process.tracer,
         )
         server = build_server(

@@ -30,4 +30,5 @@ async def build(process: Process) -> None:
         service_pb2_grpc.add_RecordsServicer_to_server,
         Records(log=log, decisions=join_policy(process)),
         service="soma.audit.v1.Records",
+        decides_itself=("GetRecord",),
     )

@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from soma.gateway.v1 import service_pb2_grpc
 
+from mesh.policy.wiring import join_policy
 from mesh.runtime.errors import Unavailable
 from mesh.runtime.process import Process
 from mesh.runtime.server import Served
@@ -33,6 +34,7 @@ async def build(process: Process) -> None:
     """Wire the process."""
     settings = Settings()  # type: ignore[call-arg]  # pydantic reads the environment
     join_trust(process)
+    join_policy(process)
     storage = await process.enter(counters(settings.redis_url))
 
     async def redis_answers() -> None:
@@ -45,6 +47,8 @@ async def build(process: Process) -> None:
         service_pb2_grpc.add_OpenAIServicer_to_server,
         OpenAIHandlers(orchestrator=process.channel("orchestrator"), slm=process.channel("slm")),
         service="soma.gateway.v1.OpenAI",
+        # The orchestrator decides the turn, with its persona, and records what it refuses.
+        decides_itself=("CreateChatCompletion",),
     )
     process.serve(
         service_pb2_grpc.add_PagesServicer_to_server,

@@ -34,6 +34,7 @@ def records_of(change: Change, *, tenant: str, now: datetime) -> Iterator[Record
 def audit_record(fact: Fact, *, tenant: str) -> Record[audit_pb.AuditRecord]:
     """Return the audit record of a fact."""
     call = current_or_none()
+    decision = call.decision if call is not None else None
     record = audit_pb.AuditRecord(
         id=new_id("aud"),
         tenant=tenant,
@@ -42,6 +43,8 @@ def audit_record(fact: Fact, *, tenant: str) -> Record[audit_pb.AuditRecord]:
         actor=fact.actor,
         resource=fact.resource,
         outcome=fact.outcome,
+        decision_id=decision.id if decision is not None else "",
+        policy_version=decision.policy_version if decision is not None else 0,
         request_id=call.request_id if call is not None else "",
         details=fact.details,
     )

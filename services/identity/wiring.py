@@ -15,6 +15,7 @@ from soma.identity.v1 import service_pb2_grpc
 
 from mesh.events.publisher import Publisher
 from mesh.events.records import Envelope
+from mesh.policy.wiring import join_policy
 from mesh.runtime.errors import ConfigurationError
 from mesh.runtime.ids import new_id
 from mesh.runtime.process import Process
@@ -80,6 +81,8 @@ async def build(process: Process) -> None:
     )
     _serve(process, accounts, _signin(settings, stores, accounts, redis), hub, rotation)
     _verify_with(process, hub)
+    # Policy follows this service's keys and this one its bundle: each is served before it is ready.
+    join_policy(process)
     process.own(replication.run(), name="replication")
     process.own(publisher.run(), name="publisher")
     process.ready_when("postgres", database.ping)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -27,10 +28,33 @@ def timestamp(moment: datetime) -> Timestamp:
     return written
 
 
-def actor() -> str:
-    """Give who acts in the call in progress: the token's subject, else the calling workload."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a change comes from.
+
+    Attributes:
+        actor: the token's subject, else the calling workload.
+        request_id: of the call that asked.
+        decision_id: of the policy's decision that allowed it; empty where a workload acts by itself.
+        policy_version: of that decision.
+    """
+
+    actor: str
+    request_id: str
+    decision_id: str = ""
+    policy_version: int = 0
+
+
+def origin() -> Origin:
+    """Give where a change comes from that the call in progress makes."""
     call = current()
-    return call.principal.subject if call.principal is not None else f"workload:{call.caller}"
+    decision = call.decision
+    return Origin(
+        actor=call.principal.subject if call.principal is not None else f"workload:{call.caller}",
+        request_id=call.request_id,
+        decision_id=decision.id if decision is not None else "",
+        policy_version=decision.policy_version if decision is not None else 0,
+    )
 
 
 def audit(
@@ -38,8 +62,7 @@ def audit(
     tenant: str,
     action: str,
     resource: str,
-    who: str,
-    request_id: str,
+    origin: Origin,
     now: datetime,
     details: Mapping[str, str],
 ) -> Event:
@@ -49,10 +72,12 @@ def audit(
         tenant=tenant,
         time=timestamp(now),
         action=action,
-        actor=who,
+        actor=origin.actor,
         resource=resource,
         outcome="completed",
-        request_id=request_id,
+        decision_id=origin.decision_id,
+        policy_version=origin.policy_version,
+        request_id=origin.request_id,
         details=details,
     )
     return Record(id=record.id, topic=AUDIT_RECORDS, key=tenant, tenant=tenant, message=record)

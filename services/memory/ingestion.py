@@ -145,8 +145,7 @@ class Ingestion:
             tenant=tenant(),
             action="documents.delete",
             resource=document_id,
-            who=events.actor(),
-            request_id=current().request_id,
+            origin=events.origin(),
             now=now,
             details={},
         )
@@ -173,7 +172,7 @@ class Ingestion:
                 created_at=self._clock.now(),
             ),
             key=texts.document_key(given.source, digest),
-            actor=events.actor(),
+            origin=events.origin(),
             passages=tuple(_passages(given, document_id, title, reading)),
         )
 
@@ -221,8 +220,7 @@ class Ingestion:
                 tenant=tenant(),
                 action="documents.ingest",
                 resource=document.id,
-                who=standing.actor,
-                request_id=standing.request_id,
+                origin=standing.origin,
                 now=now,
                 details={
                     "digest": document.digest,

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mesh.runtime.clock import Clock
-from mesh.runtime.context import current
 from mesh.runtime.ids import new_id
 from services.memory import events
 from services.memory.domain import pages, texts
@@ -153,8 +152,7 @@ class Remembering:
             tenant=tenant(),
             action=action,
             resource=memory_id,
-            who=events.actor(),
-            request_id=current().request_id,
+            origin=events.origin(),
             now=self._clock.now(),
             details=details,
         )

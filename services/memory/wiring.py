@@ -8,6 +8,7 @@ from soma.memory.v1 import service_pb2_grpc
 
 from mesh.events.bus import Bus
 from mesh.inference.triton import Triton
+from mesh.policy.wiring import join_policy
 from mesh.runtime.clock import SystemClock
 from mesh.runtime.errors import ConfigurationError
 from mesh.runtime.process import Process
@@ -43,6 +44,7 @@ async def build(process: Process) -> None:
     if not isinstance(settings, Settings):
         raise ConfigurationError("memory needs its own settings")
     join_trust(process)
+    join_policy(process)
     clock, words = SystemClock(), WordEncoder()
     database = await process.enter(
         Database.open(settings.postgres_url, name=settings.name, start_seconds=settings.start_seconds)

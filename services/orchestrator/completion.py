@@ -65,7 +65,10 @@ class Completion:
                 citations=ended.citations,
                 now=ended.end_time or self._clock.now(),
             )
-            records = [self._audit(ended), self._event(ended)]
+            records = [
+                self._audit(ended),
+                self._event(ended, slm_pb.GenerationRequest.FromString(turn.request)),
+            ]
             for record in records:
                 await outbox.put(connection, record)
         for record in records:
@@ -89,8 +92,9 @@ class Completion:
             end_time=self._clock.now(),
         )
 
-    def _event(self, turn: Turn) -> Record[Any]:
-        return events.turn_ended(turn, turn_message(turn), now=turn.end_time or self._clock.now())
+    def _event(self, turn: Turn, request: slm_pb.GenerationRequest) -> Record[Any]:
+        now = turn.end_time or self._clock.now()
+        return events.turn_ended(turn, turn_message(turn), model=request.model, now=now)
 
     def _audit(self, turn: Turn) -> Record[Any]:
         return events.audit(

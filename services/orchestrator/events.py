@@ -8,12 +8,14 @@ from soma.audit.v1 import resources_pb2 as audit_pb
 from soma.orchestrator.v1 import events_pb2 as events_pb
 from soma.orchestrator.v1 import resources_pb2 as pb
 from soma.slm.v1 import events_pb2 as slm_pb
+from soma.slm.v1 import resources_pb2 as models_pb
 
 from mesh.events.records import Record
 from mesh.runtime.context import current
 from mesh.runtime.ids import new_id
-from services.orchestrator.domain.conversation import State, Turn
+from services.orchestrator.domain.conversation import Turn
 from services.orchestrator.domain.personas import BUILT_IN
+from services.orchestrator.domain.remembering import worth_remembering
 
 REQUESTS = "slm.requests"
 TURNS = "turns.events"
@@ -32,8 +34,10 @@ def generation(turn: Turn, request: slm_pb.GenerationRequest) -> Record[slm_pb.G
     return Record(id=request.id, topic=REQUESTS, key=turn.id, tenant=turn.tenant, message=request)
 
 
-def turn_ended(turn: Turn, whole: pb.Turn, *, now: datetime) -> Record[events_pb.TurnEnded]:
-    """Tell that a turn ended."""
+def turn_ended(
+    turn: Turn, whole: pb.Turn, *, model: models_pb.Model, now: datetime
+) -> Record[events_pb.TurnEnded]:
+    """Tell that a turn ended; `model` is the one that answered."""
     record_id = f"{turn.id}-ended"
     persona = BUILT_IN.get(turn.persona)
     message = events_pb.TurnEnded(
@@ -42,7 +46,7 @@ def turn_ended(turn: Turn, whole: pb.Turn, *, now: datetime) -> Record[events_pb
         subject=turn.subject,
         turn=whole,
         persona=turn.persona,
-        remember=persona is not None and persona.recall and turn.state is State.COMPLETED,
+        remember=worth_remembering(turn, recalls=persona is not None and persona.recall, model=model),
     )
     return Record(id=record_id, topic=TURNS, key=turn.session_id, tenant=turn.tenant, message=message)
 

@@ -81,10 +81,11 @@ async def build(process: Process) -> None:
         rpc.add_SessionsServicer_to_server,
         SessionsServicer(sessions),
         service="soma.orchestrator.v1.Sessions",
+        decides_itself=("CreateSession", "DeleteSession"),
     )
     process.serve(
         rpc.add_TurnsServicer_to_server, servicer, service="soma.orchestrator.v1.Turns",
-        raw_responses=RAW_RESPONSES,
+        raw_responses=RAW_RESPONSES, decides_itself=("CreateTurn", "StreamTurn", "CancelTurn"),
     )  # fmt: skip
     process.serve(
         rpc.add_PersonasServicer_to_server, PersonasServicer(), service="soma.orchestrator.v1.Personas"

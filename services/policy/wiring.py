@@ -5,6 +5,7 @@ from datetime import timedelta
 from soma.policy.v1 import service_pb2_grpc
 
 from mesh.policy import BundleStore, catalogue
+from mesh.policy.decisions import Decisions as Decider
 from mesh.policy.signature import Signer, Verifier
 from mesh.runtime.clock import SystemClock
 from mesh.runtime.process import Process
@@ -40,6 +41,7 @@ async def build(process: Process) -> None:
     process.ready_when("policy", store.ready)
     process.ready_when("postgres", database.ping)
     join_trust(process)
+    process.decide_with(Decider(store))
     process.serve(
         service_pb2_grpc.add_BundlesServicer_to_server,
         Bundles(publisher=publisher, heartbeat=settings.policy_heartbeat_seconds),

@@ -18,6 +18,7 @@ AUDIT_TOPIC = "audit.records"
 def audit_record(fact: Fact, *, tenant: str) -> Record[audit_pb.AuditRecord]:
     """Return the audit record of a fact."""
     call = current_or_none()
+    decision = call.decision if call is not None else None
     record = audit_pb.AuditRecord(
         id=new_id("aud"),
         tenant=tenant,
@@ -26,6 +27,8 @@ def audit_record(fact: Fact, *, tenant: str) -> Record[audit_pb.AuditRecord]:
         actor=fact.actor,
         resource=fact.resource,
         outcome="completed",
+        decision_id=decision.id if decision is not None else "",
+        policy_version=decision.policy_version if decision is not None else 0,
         request_id=call.request_id if call is not None else "",
         details=fact.details,
     )

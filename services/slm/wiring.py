@@ -11,6 +11,7 @@ from mesh.events.publisher import Publisher
 from mesh.inference.addresses import AddressPolicy
 from mesh.inference.http import ProviderHttp
 from mesh.inference.triton import Triton
+from mesh.policy.wiring import join_policy
 from mesh.runtime.errors import ConfigurationError
 from mesh.runtime.process import Process
 from mesh.sealing import read_sealer
@@ -35,6 +36,7 @@ async def build(process: Process) -> None:
     if not isinstance(settings, Settings):
         raise ConfigurationError("slm needs its own settings")
     join_trust(process)
+    join_policy(process)
     file, create = settings.key_file()
     database = await process.enter(
         Database.open(settings.postgres_url, name=settings.name, start_seconds=settings.start_seconds)

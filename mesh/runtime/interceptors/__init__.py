@@ -12,11 +12,13 @@ from mesh.runtime.accesslog import AccessLog
 from mesh.runtime.authentication import TokenVerifier
 from mesh.runtime.authorization import Authorization
 from mesh.runtime.callstats import CallStats
+from mesh.runtime.decisions import Decider
 from mesh.runtime.hooks import Interceptor
 from mesh.runtime.interceptors.access_log import AccessLogging
 from mesh.runtime.interceptors.authentication import Authentication
 from mesh.runtime.interceptors.idempotency import Idempotency
 from mesh.runtime.interceptors.metrics import Metrics
+from mesh.runtime.interceptors.policy import PolicyCheck
 from mesh.runtime.interceptors.request_id import RequestIdentity
 from mesh.runtime.interceptors.scope import ScopeCheck
 from mesh.runtime.interceptors.tenant import TenantCheck
@@ -35,6 +37,8 @@ class ChainParts:
     access_log: AccessLog
     taps: TapHub
     verifier: TokenVerifier | None = None
+    decider: Decider | None = None
+    decides_itself: frozenset[str] = frozenset()
     tracer: Tracer | None = None
 
 
@@ -49,6 +53,7 @@ def chain(parts: ChainParts) -> Sequence[Interceptor]:
         Authentication(parts.verifier),
         TenantCheck(),
         ScopeCheck(),
+        PolicyCheck(parts.decider, decides_itself=parts.decides_itself),
         Validation(),
         Idempotency(),
     )

@@ -16,7 +16,7 @@ from mesh.events import outbox
 from mesh.events.records import Envelope
 from mesh.storage.database import Connection, Database
 from services.memory.domain.resources import Document, Passage
-from services.memory.events import Event
+from services.memory.events import Event, Origin
 from services.memory.store import requests
 from services.memory.store.requests import Request
 from services.memory.store.tenancy import tenant
@@ -30,7 +30,8 @@ _PRESENT: Final = f"""
     where d.tenant = $1
 """
 _VERSION: Final = f"""
-    select {_COLUMNS}, i.actor, i.request_id, d.ingestion_id = i.id as present
+    select {_COLUMNS}, i.actor, i.request_id, i.decision_id, i.policy_version,
+        d.ingestion_id = i.id as present
     from ingestions i join documents d on d.id = i.document_id
     where i.tenant = $1 and i.id = $2
 """
@@ -44,8 +45,9 @@ _NAME: Final = """
 """
 _INSERT: Final = """
     insert into ingestions (id, tenant, document_id, title, source, media_type, digest, labels,
-                            passage_count, actor, request_id, created_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                            passage_count, actor, request_id, decision_id, policy_version,
+                            created_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
 _PASSAGES: Final = """
     insert into passages (id, tenant, document_id, ingestion_id, ordinal, headings, text, start_at,
@@ -88,14 +90,14 @@ class Version:
         id: of the version.
         document: as it will be; its id is a proposal that holds where the key is new.
         key: what the document is known by.
-        actor: who ingests it.
+        origin: who ingests it, and by which decision.
         passages: in order.
     """
 
     id: str
     document: Document
     key: str
-    actor: str
+    origin: Origin
     passages: tuple[Passage, ...]
 
 
@@ -105,8 +107,7 @@ class Standing:
 
     ingestion_id: str
     document: Document
-    actor: str
-    request_id: str
+    origin: Origin
     present: bool
 
 
@@ -209,8 +210,12 @@ class DocumentStore:
         return Standing(
             ingestion_id=ingestion_id,
             document=document_of(row),
-            actor=row["actor"],
-            request_id=row["request_id"],
+            origin=Origin(
+                actor=row["actor"],
+                request_id=row["request_id"],
+                decision_id=row["decision_id"],
+                policy_version=row["policy_version"],
+            ),
             present=bool(row["present"]),
         )
 
@@ -290,7 +295,8 @@ async def _write(connection: Connection, version: Version, *, document_id: str, 
         _INSERT,
         *(version.id, tenant(), document_id, document.title, document.source, document.media_type),
         *(document.digest, json.dumps(dict(document.labels)), len(version.passages)),
-        *(version.actor, request_id, document.created_at),
+        *(version.origin.actor, request_id, version.origin.decision_id, version.origin.policy_version),
+        document.created_at,
     )
     await connection.executemany(
         _PASSAGES,

@@ -21,7 +21,7 @@ from tests.support.identity import (
     new_owner,
 )
 
-NEEDED = "postgres,redis,kafka,identity"
+NEEDED = "postgres,redis,kafka,identity,policy"
 
 
 @pytest.fixture(scope="session")

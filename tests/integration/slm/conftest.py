@@ -11,7 +11,7 @@ from tests.support import stack as stacks
 from tests.support.identity import Identity, Owner, bootstrapped, channel_as, new_owner
 from tests.support.slm import Slm
 
-NEEDED = "postgres,redis,kafka,triton,identity,slm"
+NEEDED = "postgres,redis,kafka,triton,identity,policy,slm"
 
 
 @pytest.fixture(scope="session")

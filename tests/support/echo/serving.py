@@ -11,6 +11,7 @@ from mesh.runtime.context import Principal
 from mesh.runtime.errors import Unauthenticated
 from mesh.runtime.process import Process, serve_until_stopped
 from mesh.runtime.settings import ProcessSettings
+from tests.support.bundles import ALLOW_ALL, SignedPolicy
 from tests.support.echo.contract import SERVICE, modules
 from tests.support.echo.servicer import Echo
 from tests.support.ports import free_port
@@ -50,6 +51,7 @@ class Served:
 
     process: Process
     echo: Echo
+    policy: SignedPolicy
     target: str
     metrics: str
 
@@ -82,13 +84,15 @@ async def serving(
 ) -> AsyncIterator[Served]:
     """Run a process that serves echo until the block ends."""
     settings = settings_for(pki, workload, peers=peers or {}, **more)
-    echo = Echo()
+    echo, policy = Echo(), SignedPolicy(pki)
+    policy.put(ALLOW_ALL)
     process = Process(settings)
 
     async def build(process: Process) -> None:
         if peers:
             echo.peer = pb_grpc.EchoStub(process.channel(next(iter(peers))))
         process.authenticate_with(TokenTable())
+        process.decide_with(policy.decisions)
         process.serve(pb_grpc.add_EchoServicer_to_server, echo, service=SERVICE, raw_responses={"ReciteRaw"})
 
     ended = asyncio.Event()
@@ -102,6 +106,7 @@ async def serving(
         yield Served(
             process=process,
             echo=echo,
+            policy=policy,
             target=f"ipv4:{settings.listen}",
             metrics=f"http://{settings.metrics_listen}",
             ended=ended,

@@ -179,3 +179,58 @@ async def test_a_handler_is_refused_without_a_bundle(store: BundleStore) -> None
         enter_call(call(ANA))
         with pytest.raises(Unavailable):
             await Decisions(store).decide(action="turns.create")
+
+
+def about_the_call(effect: pb.Effect.ValueType, attribute: str, value: str) -> pb.Rule:
+    condition = pb.Condition(attribute=attribute, operator=pb.OPERATOR_IN, values=[value])
+    return pb.Rule(id="call", effect=effect, actions=["*"], conditions=[condition])
+
+
+def in_force(store: BundleStore, signer: Signer, *rules: pb.Rule) -> Decisions:
+    message = pb.Bundle.FromString(bundle(9))
+    message.rules.extend(rules)
+    store.accept(signer.sign(message.SerializeToString()))
+    return Decisions(store)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [("request.service", "a"), ("request.method", "B"), ("request.caller", "edge")],
+)
+async def test_rules_may_ask_what_is_known_of_a_call_whoever_decides_it(
+    store: BundleStore, signer: Signer, attribute: str, value: str
+) -> None:
+    decisions = in_force(store, signer, about_the_call(pb.EFFECT_DENY, attribute, value))
+    asked = call(ANA)
+    asked.caller = "edge"
+    with pytest.raises(PermissionDenied) as denied:
+        decisions.admit(asked, "turns.create")
+    assert denied.value.metadata["rule_id"] == "call"
+    assert asked.decision is not None
+    assert asked.decision.id == denied.value.metadata["decision_id"]
+    claimed = {attribute: "something else"}
+    with acting_for(tenant="acme"):
+        enter_call(asked)
+        assert not decisions.evaluate(ANA, action="turns.create", attributes=claimed).allowed
+
+
+def test_a_decision_that_admits_stays_with_the_call_under_one_id(store: BundleStore, signer: Signer) -> None:
+    decisions, asked = in_force(store, signer), call(ANA)
+    assert asked.decision is None
+    decisions.admit(asked, "turns.create")
+    decision = asked.decision
+    assert decision is not None
+    assert (decision.policy_version, decision.rule_id) == (9, "allow")
+    assert decision.id.startswith("dec_")
+    assert asked.decision is decision
+    other = call(ANA)
+    decisions.admit(other, "turns.create")
+    assert other.decision is not None
+    assert other.decision.id != decision.id
+
+
+def test_nothing_is_admitted_without_a_bundle_or_a_token(store: BundleStore, signer: Signer) -> None:
+    with pytest.raises(Unavailable):
+        Decisions(store).admit(call(ANA), "turns.create")
+    with pytest.raises(Unauthenticated):
+        in_force(store, signer).admit(call(None), "turns.create")

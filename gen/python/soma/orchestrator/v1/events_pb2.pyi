@@ -37,7 +37,9 @@ class TurnEnded(_message.Message):
     persona: _builtins.str
     """The persona that answered."""
     remember: _builtins.bool
-    """Whether memory keeps the turn: the persona recalls and the turn was completed."""
+    """Whether memory keeps the turn: the persona recalls, the turn was completed, and its answer says
+    something: an extracted one cites, and none comes from the bootstrap model.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
