@@ -77,7 +77,8 @@ def table(reports: dict[str, Report]) -> str:
 def misses(report: Report) -> list[str]:
     """Return what went wrong, one text a question."""
     return [
-        f"{o.question.id} {o.question.question}\n  {o.question.answer!r}\n  retrieved {o.retrieved}: {o.texts}"
+        f"{o.question.id} {o.question.question}\n  {o.question.answer!r}\n"
+        f"  retrieved {o.retrieved}: {o.texts}"
         for o in report.outcomes
         if o.answered != (o.question.answer is not None) or (o.answered and not o.first)
     ]

@@ -28,6 +28,7 @@ _STOP: Final = frozenset(
     while who whom whose why will with would you your name tell give happens happen mean means
     """.split()  # noqa: SIM905  # a list of words, one a line, would hide the code
 )
+_CLOSING: Final = "\"'”’)]*`_"  # noqa: RUF001  # a typographic quote is meant
 _SUFFIXES: Final = ("ations", "ation", "ings", "ing", "ies", "ied", "ers", "ed", "es", "er", "ly", "s")
 
 
@@ -83,6 +84,12 @@ KINDS: Final = (
         shows=re.compile(r"`[^`]+`|\b\w+\(\)|\b\w+_\w+\b|--\w+|\bmake \w+|\$ "),
     ),
 )
+ASKS_FOR_CODE: Final = re.compile(
+    r"\bhow (?:do|can|could|should|would|to)\b(?! (?:it|they|the|an?)\b)"
+    r"|\b(?:command|code|example|snippet|call|import|install|run|write|type|decorator|option|flag|syntax)",
+    re.IGNORECASE,
+)
+"""Questions that a line of code may answer."""
 NAMES: Final = (
     "cosine",
     "cosine_rank",
@@ -103,6 +110,16 @@ def words(text: str) -> list[str]:
     """Return a text's words in lower case, stemmed, without stop words; identifiers are taken apart."""
     parts = (part for word in _WORD.findall(text) for part in _CAMEL.sub(" ", word).split())
     return [stem(word) for word in (part.lower() for part in parts) if word not in _STOP]
+
+
+def repeats(text: str, question: str) -> bool:
+    """Say whether a text has the question in it and next to nothing else, as a title or an example has."""
+    said, asked = _plain(text), _plain(question)
+    return asked in said and len(words(said.replace(asked, " "))) <= 1
+
+
+def _plain(text: str) -> str:
+    return f" {' '.join(_WORD.findall(text.lower()))} "
 
 
 def stem(word: str) -> str:
@@ -175,6 +192,19 @@ class Reading:
             for found, context, sentence in zip(self.found, self.context, self.sentences, strict=True)
         ]
 
+    def candidates(self) -> list[int]:
+        """Return the sentences that may answer: code only where it is asked for, never a question."""
+        code = bool(ASKS_FOR_CODE.search(self.question))
+        return [
+            index
+            for index, sentence in enumerate(self.sentences)
+            if not (
+                sentence.text.rstrip(_CLOSING).endswith("?")
+                or repeats(sentence.text, self.question)
+                or (sentence.code and (not code or _plain(self.question) in _plain(sentence.text)))
+            )
+        ]
+
     def features(self, chosen: Sequence[int], cosines: FloatArray) -> NDArray[np.float64]:
         """Return [len(chosen), len(NAMES)] for these candidates and their cosines with the question."""
         order = np.argsort(-cosines, kind="stable")
@@ -202,5 +232,5 @@ class Reading:
             min(1.0, len(set(found) - wanted) / 8),
             min(1.0, max(0, size - 30) / 30),
             float(size < 3),
-            float(sentence.text.count("`") >= 2),
+            float(sentence.code or sentence.text.count("`") >= 2),
         ]

@@ -3,7 +3,7 @@
 Texts past 256 tokens are embedded by their first 256, as the model was trained to be used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,19 @@ from tokenizers import Tokenizer
 from models.serving.settings import Settings
 
 MAX_TOKENS: Final = 256
+SIZE: Final = 384
+PADDING: Final = 8  # tokens; a run of its own costs about as much as eight more for one text
+
+
+def alike(lengths: Sequence[int]) -> list[list[int]]:
+    """Group texts by their lengths in tokens, shortest first, so that little of a run is spent on padding."""
+    groups: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if groups and lengths[index] <= lengths[groups[-1][0]] + PADDING:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
 
 
 class TritonPythonModel:
@@ -59,14 +72,15 @@ class TritonPythonModel:
         if not texts:
             return np.zeros((0, 0), np.float32), np.zeros((0, 1), np.uint32)
         encoded = [entry.ids for entry in self._tokenizer.encode_batch(texts)]
-        longest = max(map(len, encoded))
-        ids = np.zeros((len(encoded), longest), np.int64)
-        mask = np.zeros_like(ids)
-        for row, tokens in enumerate(encoded):
-            ids[row, : len(tokens)] = tokens
-            mask[row, : len(tokens)] = 1
-        vectors = self._session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})[0]
-        return vectors, mask.sum(1, keepdims=True).astype(np.uint32)
+        vectors = np.empty((len(encoded), SIZE), np.float32)
+        for rows in alike([len(tokens) for tokens in encoded]):
+            ids = np.zeros((len(rows), len(encoded[rows[-1]])), np.int64)
+            mask = np.zeros_like(ids)
+            for row, index in enumerate(rows):
+                ids[row, : len(encoded[index])] = encoded[index]
+                mask[row, : len(encoded[index])] = 1
+            vectors[rows] = self._session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})[0]
+        return vectors, np.array([[len(tokens)] for tokens in encoded], np.uint32)
 
     def _response(self, vectors: NDArray[np.float32], counts: NDArray[np.uint32]) -> Any:
         return pb_utils.InferenceResponse(

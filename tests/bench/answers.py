@@ -5,8 +5,8 @@
 ingestion into a tenant of their own, each question through memory's retrieval and the orchestrator's
 prompt, and the model `extract` of the stack's Triton answers.
 
-`--fit` fits the scores on the development set instead, with the encoder of the built models in this process
-(`SOMA_LIB`), and writes them; `--keep FILE` keeps what was retrieved, so that it is retrieved once.
+`--fit` fits the scores on the development set instead, with the encoder of `--models` in this process, and
+writes them; `--keep FILE` keeps what was retrieved, so that it is retrieved once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,6 @@ import uvloop
 
 from mesh.inference.ports import GenerationRequest, Sampling
 from mesh.inference.triton import Triton
-from mesh.stack.settings import StackSettings
 from models.evaluation.encoder import Encoder
 from models.evaluation.fit import fit
 from models.evaluation.measure import Answer, Report, measure, misses, table
@@ -38,7 +38,7 @@ from services.memory.reading.blocks import Bounds
 from services.memory.reading.document import read
 from services.orchestrator.config import Settings as Orchestrator
 from services.orchestrator.domain.prompt import Source, extraction
-from tests.integration.memory.parts import Parts, memory_environment, memory_settings, opened, request, tenant
+from tests.integration.memory.parts import Parts, memory_settings, opened, request, tenant
 
 PASSAGES: Final = int(Orchestrator.model_fields["passages"].default)
 SPARE: Final = 6  # for questions whose answer is taken away
@@ -142,11 +142,14 @@ async def served(triton: Triton, questions: QuestionSet, search: Retrieval) -> A
     return lambda prompt: texts[_rendered(prompt.question, prompt.passages)]
 
 
+def _kept(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return found
+
+
 async def found_of(names: Sequence[str], keep: Path | None) -> dict[str, Retrieved]:
     """Return what is retrieved for these sets; from `keep` where it was kept."""
-    kept: dict[str, Any] = (
-        json.loads(await asyncio.to_thread(keep.read_text)) if keep and keep.exists() else {}
-    )
+    kept: dict[str, Any] = await asyncio.to_thread(_kept, keep) if keep else {}
     found = {
         name: {question: [Source(**one) for one in sources] for question, sources in questions.items()}
         for name, questions in kept.items()
@@ -162,31 +165,21 @@ async def found_of(names: Sequence[str], keep: Path | None) -> dict[str, Retriev
     return found
 
 
-def _models() -> Path:
-    environment = memory_environment()
-    return Path(environment["SOMA_LIB"]) / "models" / "current"
-
-
 async def _main(options: argparse.Namespace) -> None:
     names = ["development"] if options.fit else options.sets
     found = await found_of(names, options.keep)
     sets = {name: as_read(load(name)) for name in names}
     searches = {name: Retrieval(found[name]) for name in names}
-    if options.fit or options.here:
-        embed = VectorCache(Encoder(options.models), entries=100_000)
-    if options.fit:
+    embed = VectorCache(Encoder(options.models), entries=100_000) if options.fit or options.here else None
+    if options.fit and embed:
         scores = fit(sets["development"].questions, searches["development"], embed)
         await asyncio.to_thread(SCORES_FILE.write_text, json.dumps(scores, indent=2) + "\n")
         return
+    here = partial(answer, embed=embed, scores=Scores.load()) if embed else None
     reports: dict[str, Report] = {}
     async with Triton.open(memory_settings().triton_url) as triton:
         for name in names:
-            here = Scores.load()
-            asked: Answer = (
-                (lambda prompt: answer(prompt, embed, here))
-                if options.here
-                else await served(triton, sets[name], searches[name])
-            )
+            asked: Answer = here or await served(triton, sets[name], searches[name])
             reports[name] = measure(sets[name], searches[name], asked)
     sys.stdout.write(table(reports) + "\n")
     if options.misses:

@@ -84,6 +84,7 @@ class _Walk:
         self._heading = 0
         self._tight = False
         self._preformatted = 0
+        self._marker = ""
         self._ready: list[Block] = []
 
     def blocks(self, root: LexborNode) -> Iterator[Block]:
@@ -115,6 +116,7 @@ class _Walk:
         elif tag in _BREAKS:
             self._cut()
             self._tight = tag in _TIGHT
+            self._marker = "- " if tag == "li" else self._marker
             self._preformatted += tag == "pre"
         elif tag in _CELLS and "".join(self._text).strip():
             self._text.append(" | ")
@@ -126,6 +128,7 @@ class _Walk:
             self._cut()
             self._heading = 0
             self._preformatted -= tag == "pre"
+            self._marker = "" if tag == "li" else self._marker
 
     def _cut(self) -> None:
         text = "".join(self._text)
@@ -136,8 +139,9 @@ class _Walk:
         if self._heading:
             while self._headings and self._headings[-1][0] >= self._heading:
                 self._headings.pop()
+        marker, self._marker = self._marker, ""
         block = Block(
-            text=text,
+            text=text if self._preformatted or self._heading else f"{marker}{text}",
             headings=tuple(one for _, one in self._headings),
             tight=self._tight and not self._heading,
             heading=bool(self._heading),

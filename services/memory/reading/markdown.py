@@ -1,7 +1,7 @@
 """Markdown (CommonMark and tables) to blocks: what is said, without the marks.
 
-Code stays code: in a sentence between its backticks, a block of it indented. Who quotes from a passage must
-be able to tell a command from a sentence.
+Code stays code (in a sentence between its backticks, a block of it indented) and an item of a list keeps its
+marker: who quotes from a passage must be able to tell a command from a sentence, and where an item ends.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class _Walk:
         self.first_of_item = False
         self.items = 0
         self.level = 0
+        self.marker = ""
 
     def _here(self) -> tuple[str, ...]:
         return tuple(text for _, text in self.headings)
@@ -82,6 +83,9 @@ class _Walk:
                 self.level = 0
             case "list_item_open":
                 self.first_of_item = True
+                self.marker = f"{token.info}{token.markup} " if token.info else "- "
+            case "list_item_close":
+                self.marker = ""
             case "bullet_list_open" | "ordered_list_open":
                 self.items = 0
             case "tr_open":
@@ -90,7 +94,8 @@ class _Walk:
     def _paragraph(self, text: str) -> Block:
         tight, self.first_of_item = self.first_of_item and self.items > 0, False
         self.items += 1
-        return self._block(text, tight=tight)
+        marker, self.marker = self.marker, ""
+        return self._block(f"{marker}{text}" if text else "", tight=tight)
 
     def _heading(self, text: str) -> Block:
         while self.headings and self.headings[-1][0] >= self.level:

@@ -58,8 +58,8 @@ x = 1
     assert texts(draft) == [
         "The title",
         "Some `code`, a link and a second line. picture",
-        "one",
-        "two",
+        "- one",
+        "- two",
         "a | b",
         "1 | 2",
         "    x = 1",
@@ -74,7 +74,7 @@ def test_html_drops_scripts_and_keeps_structure() -> None:
     <noscript>no</noscript><template><p>hidden</p></template><!-- comment --></body></html>"""
     draft = html.read(page, BOUNDS)
     assert draft.title == "The page"
-    assert texts(draft) == ["Top", "Hello you. More.", "Below", "one", "two", "a | b"]
+    assert texts(draft) == ["Top", "Hello you. More.", "Below", "- one", "- two", "a | b"]
     assert draft.blocks[-1].block.headings == ("Top", "Below")
 
 

@@ -72,10 +72,31 @@ def test_every_sentence_stands_in_its_passage(lines: list[str]) -> None:
         ("> quoted\n> and wrapped", ["quoted and wrapped"]),
         ("lines that\nwrap. Next", ["lines that wrap.", "Next"]),
         ("```sh\nmake up\nmake down\n```", ["make up", "make down"]),
+        ("Run it:\n\n    make up\n    make down\n\nDone.", ["Run it:", "make up", "make down", "Done."]),
+        ("    curl -sS \\\n      -d x\n    ls", ["curl -sS \\ -d x", "ls"]),
+        ("- first\n    goes on", ["first goes on"]),
+        ("a | b\nc | d", ["a | b", "c | d"]),
+        ("Head\n~~~~\n\nBody of it.", ["Body of it."]),
     ],
 )
 def test_passages_are_cut_as_a_reader_would(text: str, expected: list[str]) -> None:
     assert [sentence.text for sentence in split((Passage(label=1, text=text),))] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Run:\n\n```sh\nmake up\n```\n\nDone.", ["make up"]),
+        ("Run:\n\n    make up\n\n    make down\nDone.", ["make up", "make down"]),
+        ("    make up\nis a command.", ["make up"]),
+        ("$ make up\n>>> 1 + 1\n2", ["$ make up", ">>> 1 + 1 2"]),
+        ("- an item\n    that goes on", []),
+        ("words\n    that wrap", []),
+        ("`make up` starts it.", []),
+    ],
+)
+def test_code_is_told_from_sentences(text: str, code: list[str]) -> None:
+    assert [one.text for one in split((Passage(label=1, text=text),)) if one.code] == code
 
 
 def test_an_answer_is_cited_by_the_label_of_its_passage() -> None:
