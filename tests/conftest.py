@@ -7,6 +7,9 @@ from hypothesis import settings
 
 from tests.support import stack as stacks
 from tests.support.golden import Golden
+from tests.support.servers_fixture import servers
+
+__all__ = ["servers"]
 
 # An example's time says something of the machine, nothing of what is tested.
 settings.register_profile("soma", deadline=None)

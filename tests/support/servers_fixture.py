@@ -1,4 +1,4 @@
-"""The fixture `servers`; a folder's conftest imports it."""
+"""The fixture `servers`: one for the whole session, since its ports are fixed."""
 
 from collections.abc import AsyncIterator
 

@@ -27,9 +27,12 @@ async def test_a_known_vector(client: Client) -> None:
 
 async def test_neighbours_in_a_batch_change_nothing(client: Client) -> None:
     texts = [f"Sentence number {i} has {'many ' * i}words." for i in range(32)]
+    # The server remembers vectors by text: a space more at the end is another text of the same tokens.
     alone = np.concatenate([await client.embed(text) for text in texts])
-    bulk = await client.embed(*texts)
-    parallel = np.concatenate(await asyncio.gather(*(client.embed(text) for text in texts)))
+    bulk = await client.embed(*(f"{text} " for text in texts))
+    parallel = np.concatenate(await asyncio.gather(*(client.embed(f"{text}  ") for text in texts)))
+    known = await client.embed(*texts)
+    assert np.abs(known - alone).max(1).tolist() == [0.0] * len(texts)
     assert np.abs(alone - bulk).max() < 1e-5
     assert np.abs(alone - parallel).max() < 1e-5
 

@@ -1,11 +1,8 @@
-"""Servers of these tests' own, and logs that are one line each."""
+"""Logs that are one line each."""
 
 import pytest
 
 from mesh.runtime import logging as process_logging
-from tests.support.servers_fixture import servers
-
-__all__ = ["servers"]
 
 
 @pytest.fixture(scope="session", autouse=True)

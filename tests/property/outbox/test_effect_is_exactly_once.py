@@ -65,7 +65,7 @@ class Account:
             self.total += 1 + int(record.message.id)
 
 
-class Died(Exception):  # noqa: N818 - what happened
+class Died(Exception):
     """The party is gone; the transaction that it was in rolls back."""
 
 
