@@ -12,6 +12,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from models.serving.cache import VectorCache
 from models.serving.settings import Settings
 
 MAX_TOKENS: Final = 256
@@ -31,7 +32,10 @@ def alike(lengths: Sequence[int]) -> list[list[int]]:
 
 
 class TritonPythonModel:
-    """What Triton calls. Parameters: weights (folder of model.onnx and tokenizer.json), threads."""
+    """What Triton calls. Parameters: weights (folder of model.onnx and tokenizer.json), threads, cache_entries.
+
+    Vectors are remembered: memory has a question embedded to find passages, and `extract` again to judge them.
+    """
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load the encoder."""
@@ -40,6 +44,7 @@ class TritonPythonModel:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._vectors = VectorCache(self._run, entries=settings.number("cache_entries"))
         options = ort.SessionOptions()
         options.intra_op_num_threads = settings.number("threads")
         options.inter_op_num_threads = 1
@@ -71,7 +76,11 @@ class TritonPythonModel:
     def _embed(self, texts: list[str]) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
         if not texts:
             return np.zeros((0, 0), np.float32), np.zeros((0, 1), np.uint32)
-        encoded = [entry.ids for entry in self._tokenizer.encode_batch(texts)]
+        counts = [len(entry.ids) for entry in self._tokenizer.encode_batch(texts)]
+        return self._vectors(texts), np.array(counts, np.uint32)[:, None]
+
+    def _run(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        encoded = [entry.ids for entry in self._tokenizer.encode_batch(list(texts))]
         vectors = np.empty((len(encoded), SIZE), np.float32)
         for rows in alike([len(tokens) for tokens in encoded]):
             ids = np.zeros((len(rows), len(encoded[rows[-1]])), np.int64)
@@ -80,7 +89,7 @@ class TritonPythonModel:
                 ids[row, : len(encoded[index])] = encoded[index]
                 mask[row, : len(encoded[index])] = 1
             vectors[rows] = self._session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})[0]
-        return vectors, np.array([[len(tokens)] for tokens in encoded], np.uint32)
+        return vectors
 
     def _response(self, vectors: NDArray[np.float32], counts: NDArray[np.uint32]) -> Any:
         return pb_utils.InferenceResponse(

@@ -38,6 +38,7 @@ def _clean_environment() -> dict[str, str]:
 async def triton(built: Home) -> AsyncIterator[str]:
     """The gRPC address of a running Triton; its log stands beside its data."""
     server = Triton(built, Ports(BASE))
+    assert not await server.ready(), f"another Triton has the ports of this tier: {server.address}"
     await server.prepare()
     launch = server.launch()
     log = Path(launch.directory) / "triton.log"

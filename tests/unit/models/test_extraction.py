@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.extraction.answer import Scores, answer
-from models.extraction.evidence import words
+from models.extraction.evidence import Reading, words
 from models.extraction.sentences import MAX_SENTENCE_CHARACTERS, split
 from models.prompting import NO_ANSWER, ExtractPrompt, Passage
 from models.serving.cache import VectorCache
@@ -106,6 +106,44 @@ def test_an_answer_is_cited_by_the_label_of_its_passage() -> None:
     )
     prompt = ExtractPrompt(question="On which port does the edge listen?", passages=passages)
     assert answer(prompt, bag_of_words, Scores.load())[0] == "The edge listens on port 18000. [3]"
+
+
+COMMANDS = Passage(
+    label=1,
+    title="Operating > Logs",
+    text='    soma ask "How long does a certificate last?"\n    soma logs orchestrator\n\n'
+    "Logs are kept for seven days.",
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("Which command shows the logs of the orchestrator?", [1]),
+        ("How do I read the logs of the orchestrator?", [1]),
+        ("How long are logs kept?", []),
+        ("How long does a certificate last?", []),
+    ],
+)
+def test_code_answers_only_where_it_is_asked_for(question: str, expected: list[int]) -> None:
+    reading = Reading.of(question, (COMMANDS,), split((COMMANDS,)))
+    assert reading.candidates() == [*expected, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [
+        ("How long does a certificate last", False),
+        ("“How long does a certificate last?”", False),
+        ("How do I renew one?", False),
+        ("How long does a certificate last? | 24 hours, then it is renewed", True),
+        ("A certificate lasts 24 hours.", True),
+    ],
+)
+def test_a_question_is_no_answer(text: str, answers: bool) -> None:
+    passage = Passage(label=1, text=text)
+    reading = Reading.of("How long does a certificate last?", (passage,), split((passage,)))
+    assert bool(reading.candidates()) == answers
 
 
 @pytest.mark.parametrize(
