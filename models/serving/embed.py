@@ -32,9 +32,10 @@ def alike(lengths: Sequence[int]) -> list[list[int]]:
 
 
 class TritonPythonModel:
-    """What Triton calls. Parameters: weights (folder of model.onnx and tokenizer.json), threads, cache_entries.
+    """What Triton calls.
 
-    Vectors are remembered: memory has a question embedded to find passages, and `extract` again to judge them.
+    Parameters: weights (folder of model.onnx and tokenizer.json), threads, cache_entries. Vectors are
+    remembered: memory has a question embedded to find passages, and `extract` again to judge them.
     """
 
     def initialize(self, args: Mapping[str, str]) -> None:

@@ -19,9 +19,9 @@ class TritonPythonModel:
         self._model = Model()
         self._model.initialize(args)
 
-    def execute(self, requests: list[Any]) -> list[Any] | None:
-        """Serve a batch of requests."""
-        return self._model.execute(requests)
+    def execute(self, requests: list[Any]) -> None:
+        """Serve a batch of requests; the answers go through their senders."""
+        self._model.execute(requests)
 
     def finalize(self) -> None:
         """Release what the model holds."""
