@@ -124,7 +124,8 @@ async def test_a_tenant_that_may_not_write_memories_still_reads_them(
     stranger = await token_for(settings, new_id("tnt"), "memories.write")
     await memories.Remember(remember, metadata=everything)
     async with installed(database, deny(tenant, "memories.write")):
-        await until_refused(lambda: memories.Remember(remember, metadata=everything))
+        nothing = memory_pb.ForgetRequest(memory_id=new_id("mem"))
+        await until_refused(lambda: memories.Forget(nothing, metadata=everything))
         headers = dict(everything)
         async with aiohttp.ClientSession(base_url=client.edge_url, headers=headers) as http:
             async with http.post("/v1/memories", json={"text": "The answer is 42."}) as answer:
