@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import settings
 
@@ -10,6 +12,9 @@ from tests.support.golden import Golden
 from tests.support.servers_fixture import servers
 
 __all__ = ["servers"]
+
+# A shell's background job ignores Ctrl-C, and so would every program that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # An example's time says something of the machine, nothing of what is tested.
 settings.register_profile("soma", deadline=None)

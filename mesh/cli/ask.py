@@ -29,6 +29,7 @@ def ask(
         bool | None, typer.Option(help="Look up memories and documents first; as the persona by default.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=0, help="Most tokens of the answer; 0: the persona's.")] = 0,
+    min_tokens: Annotated[int, typer.Option(min=0, help="The answer does not end by itself before.")] = 0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Ask one question and stream the answer to standard output.
@@ -42,7 +43,7 @@ def ask(
     with edge() as open_edge:
         from soma.orchestrator.v1 import service_pb2
 
-        options = service_pb2.GenerationOptions(max_tokens=max_tokens)
+        options = service_pb2.GenerationOptions(max_tokens=max_tokens, min_tokens=min_tokens)
         if recall is not None:
             options.recall = recall
         session_id = session or new_session(open_edge, persona)

@@ -45,7 +45,8 @@ def table(rows: list[dict[str, Any]]) -> Table:
     """The table that people read."""
     shown = Table("what", "unit", "ours", "baseline", "ratio", "spread")
     for row in rows:
-        shown.add_row(row["name"], row["unit"], *(f"{row[k]:g}" for k in ("ours", "baseline", "ratio", "spread")))
+        figures = (f"{row[key]:g}" for key in ("ours", "baseline", "ratio", "spread"))
+        shown.add_row(row["name"], row["unit"], *figures)
     return shown
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tests.support.stack import Stack
 from tests.support.terminal import Soma, Terminal
 
-LONG = ("--persona", "bootstrap", "--max-tokens", "600")
+LONG = ("--persona", "bootstrap", "--max-tokens", "600", "--min-tokens", "600")
 # The bootstrap model ends its answers when it likes: one that ended too soon shows nothing.
 ATTEMPTS = 10
 

@@ -21,7 +21,7 @@ from tests.bench.driver import GrpcClient, Journal, check, follow
 from tests.integration.orchestrator.test_turns import redis_url, stream_request
 from tests.support.replicas import Replica, mesh_channel, replica
 from tests.support.stack import Stack, Tenant
-from tests.support.talk import TEXT, long_options
+from tests.support.talk import LONG, TEXT
 
 
 @pytest.fixture
@@ -52,12 +52,11 @@ async def test_killed_orchestrators_streams_go_on_at_another(
     stack: Stack, client: GrpcClient, beside: Replica
 ) -> None:
     tenant, streaming = await stack.new_tenant(), asyncio.Event()
-    options = await long_options(client)
     async with beside.channel("edge") as channel:
         there = GrpcClient(channel, tenant.api_key)
         here = GrpcClient(client.channel, tenant.api_key)
         journals = [Journal(await there.create_session("bootstrap"), 0.0) for _ in range(24)]
-        cut = [asyncio.create_task(_until_cut(there, journal, streaming, options)) for journal in journals]
+        cut = [asyncio.create_task(_until_cut(there, journal, streaming, LONG)) for journal in journals]
         await asyncio.wait_for(streaming.wait(), 20)
         await beside.end(signal.SIGKILL)
         await asyncio.gather(*cut)
@@ -74,7 +73,7 @@ async def test_killed_orchestrators_streams_go_on_at_another(
 async def _until_cut(
     client: GrpcClient, journal: Journal, streaming: asyncio.Event, options: dict[str, Any]
 ) -> None:
-    events = client.stream(journal.session_id, TEXT, request_id="", **options)
+    events = client.stream(journal.session_id, TEXT, request_id="", **LONG)
     try:
         async for event in events:
             journal.take(event)
@@ -99,7 +98,6 @@ async def _recorded_once(stack: Stack, tenant: Tenant, turns: set[str]) -> None:
 async def test_full_queue_is_refused_at_once_with_a_time_to_retry(stack: Stack, beside: Replica) -> None:
     async with beside.channel("edge") as channel:
         client = GrpcClient(channel, stack.api_key)
-        options = await long_options(client)
         sessions = [await client.create_session("bootstrap") for _ in range(60)]
         refused: list[tuple[float, status.RemoteFailure]] = []
         positions: list[int] = []
@@ -110,7 +108,7 @@ async def test_full_queue_is_refused_at_once_with_a_time_to_retry(stack: Stack, 
                 rpc_pb.StreamTurnRequest(
                     session_id=session_id,
                     input=rpc_pb.TurnInput(text=TEXT),
-                    options=rpc_pb.GenerationOptions(**options),
+                    options=rpc_pb.GenerationOptions(**LONG),
                 ),
                 metadata=client.metadata,
             )
@@ -169,9 +167,8 @@ async def test_turn_that_redis_and_its_worker_lost_is_published_again(
 
 
 async def test_queued_turn_is_cancelled_without_waiting_for_a_slot(stack: Stack, client: GrpcClient) -> None:
-    options = await long_options(client)
     sessions = [await client.create_session("bootstrap") for _ in range(40)]
-    busy = [asyncio.create_task(follow(client, s, TEXT, **options)) for s in sessions]
+    busy = [asyncio.create_task(follow(client, s, TEXT, **LONG)) for s in sessions]
     await asyncio.sleep(0.5)
     session_id = await client.create_session("bootstrap")
     call = client.turns.StreamTurn(stream_request(session_id, "Hi."), metadata=client.metadata)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tests.bench.driver import GrpcClient, Journal, check, follow
 from tests.support.replicas import replica
 from tests.support.stack import Stack
-from tests.support.talk import TEXT, long_options
+from tests.support.talk import LONG, TEXT
 
 STREAMS = 20
 
@@ -33,10 +33,9 @@ class Load:
 
 
 async def streams(client: GrpcClient) -> Load:
-    options = await long_options(client)
     journals = [Journal(await client.create_session("bootstrap")) for _ in range(STREAMS)]
     tasks = [
-        asyncio.create_task(follow(client, journal.session_id, TEXT, journal=journal, **options))
+        asyncio.create_task(follow(client, journal.session_id, TEXT, journal=journal, **LONG))
         for journal in journals
     ]
     return Load(journals, tasks)
