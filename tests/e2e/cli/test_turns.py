@@ -92,7 +92,7 @@ async def test_a_failure_in_a_conversation_does_not_end_it(soma: Soma) -> None:
 async def test_on_a_terminal_ctrl_c_stops_the_answer_and_ctrl_d_leaves(soma: Soma) -> None:
     said = "Tell me a very long story about everything there is."
     for _ in range(ATTEMPTS):
-        async with Terminal.running(soma, "chat", "--persona", "bootstrap") as terminal:
+        async with Terminal.running(soma, "chat", *LONG) as terminal:
             await terminal.until(lambda screen: "> " in screen)
             terminal.type(said + "\n")
             screen = await terminal.until(lambda screen: bool(screen.partition(said + "\r\n")[2]))

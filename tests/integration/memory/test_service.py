@@ -279,14 +279,14 @@ async def test_a_turn_is_remembered_once(running: StackSettings, connect: Connec
 
 async def test_indexing_goes_on_when_its_caller_is_gone(connect: Connect) -> None:
     client = await connect()
-    sections = "\n\n".join(f"## Part {n}\n\nPart {n} tells of ship number {n}." for n in range(120))
+    sections = "\n\n".join(f"## Part {n}\n\nPart {n} tells of ship number {n}." for n in range(600))
     ask = document(f"# Ships\n\n{sections}", source="ships.md", request_id="ships-1")
     await refused(
         client.documents.IngestDocument(ask, metadata=client.metadata, timeout=0.6),
         code=grpc.StatusCode.DEADLINE_EXCEEDED,
     )
     again = await client.documents.IngestDocument(ask, metadata=client.metadata, timeout=60)
-    assert again.passage_count == 120
+    assert again.passage_count == 600
     listed = await client.documents.ListDocuments(
         service_pb2.ListDocumentsRequest(), metadata=client.metadata
     )
