@@ -35,8 +35,9 @@ async def timed(work: Awaitable[Any]) -> float:
     return (time.perf_counter() - begin) * 1000
 
 
-async def first_delta(edge: Edge, session: str, text: str, **options: Any) -> float:
-    """Milliseconds until the first text; the rest is read to its end."""
+async def first_delta(edge: Edge, persona: str, text: str, **options: Any) -> float:
+    """Milliseconds until the first text of a session's first turn; the rest is read to its end."""
+    session = await edge.session(persona)
     body = {"input": {"text": text}, "request_id": uuid.uuid4().hex, "options": options}
     begin, first = time.perf_counter(), 0.0
     async for event in edge.events("POST", f"/v1/sessions/{session}/turns:stream", body):
@@ -47,17 +48,16 @@ async def first_delta(edge: Edge, session: str, text: str, **options: Any) -> fl
     return first
 
 
-async def calls(edge: Edge) -> dict[str, Call]:
+def calls(edge: Edge) -> dict[str, Call]:
     """What is measured, by name."""
-    guide, writer = await edge.session("guide"), await edge.session("bootstrap")
     return {
         "create a session": lambda _n: timed(edge.post("/v1/sessions", {"persona": "guide"})),
-        "first text of guide, with recall": lambda n: first_delta(edge, guide, QUESTION.format(n)),
+        "first text of guide, with recall": lambda n: first_delta(edge, "guide", QUESTION.format(n)),
         "first text of the generative model, with recall": lambda n: first_delta(
-            edge, writer, f"{LONG} {n}", max_tokens=16, recall=True
+            edge, "bootstrap", f"{LONG} {n}", max_tokens=16, recall=True
         ),
         "first text of the generative model, without recall": lambda n: first_delta(
-            edge, writer, f"{LONG} {n}", max_tokens=16, recall=False
+            edge, "bootstrap", f"{LONG} {n}", max_tokens=16, recall=False
         ),
         "retrieve 5 passages": lambda n: timed(
             edge.post("/v1/documents:retrieve", {"query": QUESTION.format(n), "limit": 5})
@@ -84,7 +84,7 @@ async def measure(edge: Edge) -> list[dict[str, Any]]:
     """Interleave the calls with health checks, after a round that warms everything up."""
     found: list[dict[str, Any]] = []
     number = int(time.time()) % 100_000 * 1000
-    for name, call in (await calls(edge)).items():
+    for name, call in calls(edge).items():
         ours: list[list[float]] = []
         base: list[list[float]] = []
         for round_ in range(ROUNDS + 1):
