@@ -24,6 +24,9 @@ class Settings(ProcessSettings):
     most_streams: int = Field(default=1024, ge=1, description="Streams read at once.")
     pool_size: int = Field(default=16, ge=2, description="Connections to Postgres.")
     passages: int = Field(default=6, ge=1, le=32, description="Passages retrieved for a turn.")
+    passages_read: int = Field(
+        default=3, ge=1, le=32, description="Passages put before a model that reads them all to begin."
+    )
     memories: int = Field(default=3, ge=0, le=32, description="Memories recalled for a turn.")
     history_turns: int = Field(default=20, ge=0, le=200, description="Earlier turns looked at.")
 

@@ -12,10 +12,13 @@ from services.orchestrator.errors import from_remote
 class Recall:
     """Memories and passages of the caller's tenant, with the caller's own token."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, passages: int, memories: int, seconds: float) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, *, passages: int, passages_read: int, memories: int, seconds: float
+    ) -> None:
         """Bound what is asked for and how long."""
         self._stub = memory_rpc.KnowledgeStub(channel)
         self._passages = passages
+        self._passages_read = passages_read
         self._memories = memories
         self._seconds = seconds
 
@@ -30,7 +33,10 @@ class Recall:
             PermissionDenied: the caller may not read memories.
         """
         request = memory_pb.ConsultRequest(
-            query=question, passage_limit=self._passages, memory_limit=self._memories
+            query=question,
+            # A generating model reads the whole prompt before its first word; extract picks sentences.
+            passage_limit=self._passages if extract else min(self._passages, self._passages_read),
+            memory_limit=self._memories,
         )
         try:
             found = await self._stub.Consult(request, timeout=self._seconds)

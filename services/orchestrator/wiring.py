@@ -58,8 +58,8 @@ async def build(process: Process) -> None:
         bus=bus,
         decisions=decisions,
         recall=Recall(
-            process.channel("memory"), passages=settings.passages, memories=settings.memories,
-            seconds=settings.recall_seconds,
+            process.channel("memory"), passages=settings.passages, passages_read=settings.passages_read,
+            memories=settings.memories, seconds=settings.recall_seconds,
         ),
         catalogue=Catalogue(process.channel("slm")),
         tokens=TokenCounter.load(settings.model_repository),
