@@ -9,9 +9,10 @@ from hypothesis import settings
 
 from tests.support import stack as stacks
 from tests.support.golden import Golden
+from tests.support.own import own
 from tests.support.servers_fixture import servers
 
-__all__ = ["servers"]
+__all__ = ["own", "servers"]
 
 # A shell's background job ignores Ctrl-C, and so would every program that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -27,6 +27,7 @@ from mesh.runtime.errors import ConfigurationError, SomaError
 from mesh.runtime.ids import new_id
 from mesh.runtime.logging import get_logger
 from mesh.runtime.settings import ProcessSettings
+from mesh.runtime.telemetry import Tracer, work
 from mesh.runtime.waiting import until_up
 
 _log = get_logger(__name__)
@@ -52,6 +53,7 @@ class Consumer(Generic[Event]):
         attempts: int = 5,
         session_seconds: float = 3.0,
         ordered: bool = True,
+        tracer: Tracer | None = None,
     ) -> None:
         """Prepare the consumer.
 
@@ -64,6 +66,7 @@ class Consumer(Generic[Event]):
             max_in_flight: records worked on at once.
             attempts: failures after which a record is given up.
             session_seconds: silence after which the broker gives a member's partitions away.
+            tracer: spans each record, where there is a collector.
             ordered: records of one key one after the other; if not, they are begun in their order and
                 worked on at once, for a handler that gathers them.
 
@@ -82,6 +85,7 @@ class Consumer(Generic[Event]):
         self._group = group
         self._message_type = message_type
         self._handler = handler
+        self._tracer = tracer
         self._attempts = Attempts(limit=attempts)
         self._session_ms = int(session_seconds * 1000)
         self._max_in_flight = max_in_flight
@@ -237,11 +241,14 @@ class Consumer(Generic[Event]):
         if not event.tenant:
             await self._handler(event)
             return
-        with acting_for(
-            tenant=event.tenant,
-            request_id=headers.get(REQUEST_ID) or new_id("req"),
-            trace=trace.parse(headers.get(trace.HEADER)) or trace.new_trace(),
-            method=f"{self._topic.name}/{self._group}",
+        with (
+            acting_for(
+                tenant=event.tenant,
+                request_id=headers.get(REQUEST_ID) or new_id("req"),
+                trace=trace.parse(headers.get(trace.HEADER)) or trace.new_trace(),
+                method=f"{self._topic.name}/{self._group}",
+            ),
+            work(self._tracer, f"{self._topic.name} process", consumes=True),
         ):
             await self._handler(event)
 

@@ -95,6 +95,16 @@ def enter_call(call: CallContext) -> None:
 
 
 @contextlib.contextmanager
+def calling(call: CallContext) -> Iterator[None]:
+    """Make `call` the one in progress for a while."""
+    token = _CURRENT.set(call)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+@contextlib.contextmanager
 def acting_for(
     *, tenant: str, request_id: str = "", trace: TraceContext | None = None, method: str = ""
 ) -> Iterator[CallContext]:
@@ -117,8 +127,5 @@ def acting_for(
         deadline=outer.deadline if outer else None,
         acting=True,
     )
-    token = _CURRENT.set(call)
-    try:
+    with calling(call):
         yield call
-    finally:
-        _CURRENT.reset(token)

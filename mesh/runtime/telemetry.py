@@ -1,8 +1,11 @@
 """OpenTelemetry spans, where a collector is configured; the SDK is not even imported otherwise."""
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mesh.runtime.context import CallContext
+from mesh.runtime.context import CallContext, calling, current_or_none
 from mesh.runtime.trace import TraceContext
 
 if TYPE_CHECKING:
@@ -23,20 +26,40 @@ class Tracer:
 
     def open(self, call: CallContext, *, has_parent: bool) -> None:
         """Start a span; the call's trace becomes the span's."""
-        otel = self._otel
-        parent = None
-        if has_parent:
-            flags = otel.TraceFlags(otel.TraceFlags.SAMPLED if call.trace.sampled else 0)
-            remote = otel.SpanContext(
-                int(call.trace.trace_id, 16), int(call.trace.span_id, 16), is_remote=True,
-                trace_flags=flags,
-            )  # fmt: skip
-            parent = otel.set_span_in_context(otel.NonRecordingSpan(remote))
-        span = self._tracer.start_span(call.method, context=parent, kind=otel.SpanKind.SERVER)
-        own = span.get_span_context()
-        call.trace = TraceContext(f"{own.trace_id:032x}", f"{own.span_id:016x}", own.trace_flags.sampled)
+        parent = self._parent(call.trace) if has_parent else None
+        span = self._tracer.start_span(call.method, context=parent, kind=self._otel.SpanKind.SERVER)
+        call.trace = self._context_of(span)
         if span.is_recording():
             self._open[id(call)] = span
+
+    @contextlib.contextmanager
+    def child(self, call: CallContext, name: str, *, consumes: bool) -> Iterator[None]:
+        """Span a piece of work of a call; what the work sends is below this span."""
+        kinds = self._otel.SpanKind
+        kind = kinds.CONSUMER if consumes else kinds.INTERNAL
+        span = self._tracer.start_span(name, context=self._parent(call.trace), kind=kind)
+        span.set_attribute("soma.request_id", call.request_id)
+        span.set_attribute("soma.tenant", call.tenant)
+        try:
+            with calling(replace(call, trace=self._context_of(span))):
+                yield
+        except BaseException as error:
+            span.set_status(self._otel.StatusCode.ERROR, type(error).__name__)
+            raise
+        finally:
+            span.end()
+
+    def _parent(self, trace: TraceContext) -> Any:
+        otel = self._otel
+        flags = otel.TraceFlags(otel.TraceFlags.SAMPLED if trace.sampled else 0)
+        remote = otel.SpanContext(
+            int(trace.trace_id, 16), int(trace.span_id, 16), is_remote=True, trace_flags=flags
+        )
+        return otel.set_span_in_context(otel.NonRecordingSpan(remote))
+
+    def _context_of(self, span: Any) -> TraceContext:
+        own = span.get_span_context()
+        return TraceContext(f"{own.trace_id:032x}", f"{own.span_id:016x}", own.trace_flags.sampled)
 
     def close(self, call: CallContext, code: str) -> None:
         """End the span of a call."""
@@ -55,6 +78,17 @@ class Tracer:
     def shutdown(self) -> None:
         """Send what is held and stop; bounded by the exporter's timeout."""
         self._provider.shutdown()
+
+
+@contextlib.contextmanager
+def work(tracer: Tracer | None, name: str, *, consumes: bool = False) -> Iterator[None]:
+    """Span a piece of work of the call in progress; without a tracer, or a call, only do it."""
+    call = current_or_none()
+    if tracer is None or call is None:
+        yield
+        return
+    with tracer.child(call, name, consumes=consumes):
+        yield
 
 
 def start(*, process: str, version: str, endpoint: str, ratio: float) -> Tracer | None:

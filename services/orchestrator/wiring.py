@@ -97,6 +97,7 @@ async def build(process: Process) -> None:
         message_type=slm_pb.GenerationResponse,
         handler=completion.handle,
         session_seconds=2.0,
+        tracer=process.tracer,
     )
     reaper = Reaper(
         database=database, leases=leases, turns=turns, bus=bus, clock=clock,

@@ -24,6 +24,7 @@ async def build(process: Process) -> None:
         max_in_flight=settings.projections_audit_in_flight,
         attempts=settings.projections_attempts,
         ordered=False,
+        tracer=process.tracer,
     )
     turns = Consumer(
         settings,
@@ -33,6 +34,7 @@ async def build(process: Process) -> None:
         handler=memories.handle,
         max_in_flight=settings.projections_memory_in_flight,
         attempts=settings.projections_attempts,
+        tracer=process.tracer,
     )
     process.own(records.run(), name="audit")
     process.own(turns.run(), name="memory")

@@ -21,6 +21,7 @@ from mesh.events.records import Record
 from mesh.runtime.context import acting_for
 from mesh.runtime.errors import Unavailable
 from mesh.runtime.logging import get_logger
+from mesh.runtime.telemetry import Tracer
 from mesh.turnlog import Claimed, Leases, LogDamaged, LogUnavailable, Refusal, Signal, TurnKey
 from workers.slm.backends import Backends
 from workers.slm.config import Settings
@@ -74,8 +75,17 @@ class _Room:
 class Crew:
     """All turns of this worker."""
 
-    def __init__(self, settings: Settings, *, leases: Leases, backends: Backends, bus: Bus) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        leases: Leases,
+        backends: Backends,
+        bus: Bus,
+        tracer: Tracer | None = None,
+    ) -> None:
         """Hold nothing yet."""
+        self._tracer = tracer
         self._settings = settings
         self._leases = leases
         self._backends = backends
@@ -151,6 +161,7 @@ class Crew:
             backends=self._backends,
             bus=self._bus,
             pace=lambda: self._pace(queue, turn.request.model.slots),
+            tracer=self._tracer,
         )
         self._running[queue] += 1
         task = asyncio.ensure_future(turn.run())

@@ -14,6 +14,7 @@ from mesh.events.bus import Bus
 from mesh.events.records import Record
 from mesh.runtime.errors import SomaError
 from mesh.runtime.logging import get_logger
+from mesh.runtime.telemetry import Tracer, work
 from mesh.turnlog import Claimed, Leases, NotMine
 from workers.slm.answer import CANCELLED, Answer, NotTheSameAnswerError
 from workers.slm.backends import Backends
@@ -40,7 +41,14 @@ class RunningTurn:
     """Runs one claimed turn."""
 
     def __init__(
-        self, claimed: Claimed, *, leases: Leases, backends: Backends, bus: Bus, pace: Callable[[], Pace]
+        self,
+        claimed: Claimed,
+        *,
+        leases: Leases,
+        backends: Backends,
+        bus: Bus,
+        pace: Callable[[], Pace],
+        tracer: Tracer | None = None,
     ) -> None:
         """Read what the claim found."""
         self.key = claimed.key
@@ -50,6 +58,7 @@ class RunningTurn:
         self._leases = leases
         self._bus = bus
         self._pace = pace
+        self._tracer = tracer
         self._generation = Generation(self.request, self.answer, self.journal, backends)
         self._stop = Stop.CANCEL if claimed.cancelled else None
         self._asking: asyncio.Task[str] | None = None
@@ -70,7 +79,8 @@ class RunningTurn:
         """Generate, write, publish, finish."""
         try:
             if self.answer.ended is None:
-                await self._generate()
+                with work(self._tracer, f"generate {self.request.model.name}"):
+                    await self._generate()
             if self._stop is Stop.HAND_OVER and self.answer.ended is None:
                 await self._leases.release(self.key, epoch=self.epoch)
                 return

@@ -29,7 +29,7 @@ async def build(process: Process) -> None:
     leases = Leases(link, owner=new_id("wrk"))
     credentials = Credentials(process.channel("slm"))
     backends = Backends(triton=triton, http=http, key_of=credentials.key_of)
-    crew = Crew(settings, leases=leases, backends=backends, bus=bus)
+    crew = Crew(settings, leases=leases, backends=backends, bus=bus, tracer=process.tracer)
     consumer = Consumer(
         settings,
         topic="slm.requests",
@@ -37,6 +37,7 @@ async def build(process: Process) -> None:
         message_type=slm_pb.GenerationRequest,
         handler=crew.handle,
         max_in_flight=_MOST_WAITING,
+        tracer=process.tracer,
     )
     process.own(crew.beat(), name="leases")
     process.own(Signals(settings.redis_url, crew.heard).run(), name="signals")

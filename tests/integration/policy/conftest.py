@@ -13,12 +13,10 @@ from mesh.runtime.ids import new_id
 from mesh.stack.environment import Environment
 from mesh.stack.settings import StackSettings
 from mesh.storage import Database
-from tests.integration.stack.conftest import own
 from tests.support import stack as stacks
 from tests.support.identity import channel_as
 from tests.support.tokens import Metadata, token_for
 
-__all__ = ["own"]
 NEEDED = "postgres,redis,kafka,identity,policy"
 MakeToken = Callable[..., Awaitable[Metadata]]
 Decisions: TypeAlias = "rpc.DecisionsAsyncStub"

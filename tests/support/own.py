@@ -1,4 +1,4 @@
-"""Stacks of their own for the tests of the launcher."""
+"""The fixture `own`: stacks that one test has for itself."""
 
 from __future__ import annotations
 
