@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -75,14 +74,12 @@ async def test_every_record_is_in_the_chain_once_in_order(
     for start in range(0, 300, 50):
         await asyncio.gather(*(bus.publish(each) for each in facts[start : start + 50]))
     await asyncio.gather(*(bus.publish(each) for each in facts[:20]))  # delivered a second time
-    begin = time.monotonic()
 
     async def verify() -> audit.VerifyChainResponse:
         return await records.VerifyChain(audit.VerifyChainRequest(), metadata=mine)
 
     found = await until(verify, lambda answer: answer.record_count >= 300)
     assert (found.valid, found.record_count) == (True, 300)
-    assert time.monotonic() - begin < SECONDS
     listed = await records.ListRecords(audit.ListRecordsRequest(page_size=1000), metadata=mine)
     assert {each.record.id for each in listed.records} == {each.id for each in facts}
 
