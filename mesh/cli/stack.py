@@ -16,6 +16,7 @@ import typer
 
 from mesh.stack import bring_up as bringing
 from mesh.stack import client
+from mesh.stack.catalogue import with_companions
 from mesh.stack.client_file import ClientFile
 from mesh.stack.errors import NotRunningError
 from mesh.stack.settings import StackSettings
@@ -50,7 +51,7 @@ def up(
     from mesh.cli.progress import Progress
 
     settings = _settings()
-    names = (_names(only) or bringing.EVERYTHING) + _names(with_)
+    names = with_companions((_names(only) or bringing.EVERYTHING) + _names(with_))
     with Progress() as progress:
         bringing.bring_up(settings, names, progress.tell)
     print(f"all ready after {progress.seconds:.1f} s", file=sys.stderr)

@@ -70,6 +70,7 @@ def _worker(queue: str, *stands_on: str, keys: tuple[str, ...] = ()) -> Workload
     )
 
 
+COMPANIONS = ("identity", "policy")
 TURN_LOG = ("turn:*", "turns:*", "turnlog:*")
 
 WORKLOADS: tuple[Workload, ...] = (
@@ -87,6 +88,16 @@ WORKLOADS: tuple[Workload, ...] = (
 )
 
 BY_NAME: Mapping[str, Workload] = MappingProxyType({one.name: one for one in WORKLOADS})
+
+
+def with_companions(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Add what every service asks while it runs: who sent a token, and what the policy says.
+
+    They are not what a service stands on: all of them start at once, and each is ready when it has heard.
+    """
+    services = any(name in BY_NAME and BY_NAME[name].kind is Kind.SERVICE for name in names)
+    missing = [name for name in COMPANIONS if name not in names] if services else []
+    return (*names, *missing)
 
 
 def kind_of(name: str) -> Kind:

@@ -242,7 +242,7 @@ async def test_servers_that_run_elsewhere_are_used_and_not_started(own: OwnStack
     }
     await soma(here, "up", "--only", "identity,gateway", extra=elsewhere)
     rows = {row.name: row for row in await processes(here)}
-    assert {"identity", "gateway"} <= set(rows)
+    assert {"identity", "policy", "gateway"} <= set(rows)
     assert not {"redis", "postgres"} & set(rows)
     assert all(row.state == "ready" for row in rows.values())
 
