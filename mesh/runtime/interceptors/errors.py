@@ -45,6 +45,8 @@ _LOST: Final = frozenset(
         "asyncpg.exceptions.TooManyConnectionsError",
         "asyncpg.exceptions.ReadOnlySQLTransactionError",
         "asyncpg.exceptions._base.InterfaceError",
+        # What the driver says when a connection dies between a query and the reset after it.
+        "asyncpg.exceptions._base.InternalClientError",
         "redis.exceptions.ConnectionError",
         "redis.exceptions.TimeoutError",
         "redis.exceptions.ReadOnlyError",

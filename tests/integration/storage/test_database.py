@@ -145,7 +145,7 @@ async def _lost_within(database: Database, *, seconds: float) -> bool:
             while True:
                 try:
                     await database.ping()
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                     return True
     return False
 
