@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -24,7 +25,11 @@ from models.engine.text import TextStream
 
 CALM_INTERVAL_S: Final = 0.030
 LOADED_INTERVAL_S: Final = 0.060
-CANCEL_CHECK_S: Final = 0.010
+# To ask Triton whether a request was cancelled is a round trip to its process, on the stepping thread: asked of
+# 16 rows and 84 waiting requests every 10 ms it cost more than half of the model's time.
+CANCEL_CHECK_S: Final = 0.030
+QUEUE_CHECK_S: Final = 0.010
+QUEUE_CHECKS: Final = 2
 PREFILL_TOKENS_PER_STEP: Final = 512
 _log = logging.getLogger(__name__)
 
@@ -64,6 +69,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._open = True
         self._queue_checked_at = 0.0
+        self._queue_place = 0
         self._thread = threading.Thread(target=self._run, name="stepping", daemon=True)
         self._thread.start()
 
@@ -217,12 +223,18 @@ class Scheduler:
                 if row.owner.request.sink.cancelled():
                     self._batch.remove(row)
                     row.owner.request.sink.drop()
-        if self._queue and now - self._queue_checked_at >= CANCEL_CHECK_S:
+        if self._queue and now - self._queue_checked_at >= QUEUE_CHECK_S:
             self._queue_checked_at = now
-            with self._changed:
-                waiting = list(self._queue)
-            gone = [request for request in waiting if request.sink.cancelled()]
-            for request in gone:
+            self._drop_cancelled_in_queue()
+
+    def _drop_cancelled_in_queue(self) -> None:
+        """Ask the next few that wait, in turn; each is asked once more when a slot is free for it."""
+        with self._changed:
+            start = self._queue_place % len(self._queue)
+            asked = [*islice(self._queue, start, start + QUEUE_CHECKS)]
+        self._queue_place = start + len(asked)
+        for request in asked:
+            if request.sink.cancelled():
                 with self._changed:
                     self._queue.remove(request)
                 request.sink.drop()
