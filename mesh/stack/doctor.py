@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mesh.stack import client
+from mesh.stack import client, overrides
+from mesh.stack.catalogue import BY_NAME, SERVERS
 from mesh.stack.errors import Code, NotRunningError, StackError
 from mesh.stack.home import Home
 from mesh.stack.install import venvs
@@ -58,6 +59,7 @@ def examine(settings: StackSettings) -> list[Finding]:
     return [
         *_machine(settings),
         *_permissions(settings.home),
+        *overridden(settings.home.overrides),
         *_stack(settings.home),
     ]
 
@@ -138,6 +140,32 @@ def _permissions(home: Home) -> Iterator[Finding]:
                     fix=f"chmod 600 {path}",
                     code="OPEN_SECRET",
                 )
+
+
+def overridden(folder: Path) -> Iterator[Finding]:
+    """Look at what operators added to single processes: a file that nobody remembers misleads everybody."""
+    for name, path in overrides.all_files(folder):
+        known = name in SERVERS or name.removesuffix("-canary") in BY_NAME
+        if not known or path.suffix != overrides.SUFFIX:
+            yield Finding(
+                subject="overrides",
+                cause=f"{path} belongs to no process",
+                fix="name it <process>.env as in `soma status`, or remove it",
+                code="STRAY_OVERRIDE",
+            )
+            continue
+        try:
+            names = ", ".join(overrides.read(folder, name)) or "nothing"
+        except StackError as error:
+            yield Finding(subject=name, cause=error.cause, fix=error.fix, code=error.code.value)
+            continue
+        yield Finding(
+            subject=name,
+            cause=f"{path} changes {names} of its environment",
+            fix=f"where that is not wanted, remove it and `soma restart {name}`",
+            code="OVERRIDDEN",
+            serious=False,
+        )
 
 
 def _stack(home: Home) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-FOLDERS = ("run", "run/pids", "log", "pki", "secrets", "data")
+FOLDERS = ("run", "run/pids", "log", "pki", "secrets", "data", "overrides")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ class Home:
     def secrets(self) -> Path:
         """One file for each secret."""
         return self.root / "secrets"
+
+    @property
+    def overrides(self) -> Path:
+        """What an operator adds to the environment of single processes (see `overrides.py`)."""
+        return self.root / "overrides"
 
     @property
     def client(self) -> Path:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mesh.stack import orphans
+from mesh.stack import orphans, overrides
 from mesh.stack.child import Child, tail
 from mesh.stack.errors import Code, StackError, failure, storage_failure
 from mesh.stack.home import Home
@@ -126,7 +126,8 @@ class Keeper:
 
     async def _once(self) -> int:
         await self.runnable.prepare()
-        child = await Child.spawn(self.runnable.launch(), self.log)
+        launch = overrides.applied(self.runnable.launch(), self._home.overrides, self.name)
+        child = await Child.spawn(launch, self.log)
         self.child = child
         if child.identity is not None:
             orphans.record(self._home.pids, self.name, child.identity)

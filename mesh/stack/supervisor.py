@@ -121,6 +121,7 @@ class Supervisor:
         """Stop a process and bring it to ready again."""
         keeper = self.known(name)
         await keeper.stop(grace=GRACE)
+        self._publish()
         keeper.start()
         await keeper.reach(patient=False)
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mesh.stack import probes
+from mesh.stack import overrides, probes
 from mesh.stack.catalogue import Kind, Workload
 from mesh.stack.environment import Environment
 from mesh.stack.ports import LOOPBACK
@@ -61,11 +61,12 @@ class PythonProcess:
     @property
     def listed(self) -> Listed:
         """What the control plane is told of it."""
+        changed = overrides.read(self.environment.settings.home.overrides, self.name)
         return Listed(
             process=self.name,
             service=self.workload.name,
             version=self.version,
-            address=self.address,
+            address=changed.get(overrides.ADVERTISE, self.address),
             metrics_address=f"{LOOPBACK}:{self.metrics}",
         )
 

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
-from mesh.stack import commands, probes
+from mesh.stack import commands, overrides, probes
 from mesh.stack.catalogue import Kind
 from mesh.stack.errors import Code, StackError, failure
 from mesh.stack.home import Home, site_packages, write_atomically
@@ -105,6 +105,7 @@ class Kafka:
             settings |= {f"{topic}.replication.factor": "1", f"{topic}.num.partitions": "4"}
         for topic in ("transaction.state.log", "share.coordinator.state.topic"):
             settings[f"{topic}.min.isr"] = "1"
+        settings |= overrides.properties(overrides.read(self._home.overrides, self.name), "KAFKA_")
         return "".join(f"{key}={value}\n" for key, value in settings.items())
 
     @property
