@@ -89,7 +89,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     """The JSON object of a body.
 
     Raises:
-        UnreadableBody: it is not JSON, is nested too deeply, or is not an object.
+        UnreadableBody: it is not JSON, is nested too deeply, is not an object, or holds no characters.
     """
     try:
         value = json.loads(body)
@@ -99,7 +99,17 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise UnreadableBody(f"is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise UnreadableBody("is not a JSON object")
+    if b"\\ud" in body.lower():
+        _must_be_unicode(value)
     return value
+
+
+def _must_be_unicode(value: Json) -> None:
+    """Refuse half of a surrogate pair: JSON can name it, UTF-8 cannot (RFC 8259, section 8.2)."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UnreadableBody("holds half of a surrogate pair, which is no character") from None
 
 
 def parse_chat(body: bytes) -> ChatRequest:
@@ -145,6 +155,8 @@ def _message(item: Any, where: str) -> ChatMessage:
     if not isinstance(item, dict):
         raise InvalidParameter(where, "must be an object")
     role = item.get("role")
+    if not isinstance(role, str):
+        raise InvalidParameter(f"{where}.role", f"must be one of {', '.join(ROLES)}")
     if role in {"tool", "function"} or item.get("tool_calls"):
         raise UnsupportedParameter(f"{where}.role", role)
     if role not in ROLES:

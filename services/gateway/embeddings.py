@@ -38,7 +38,7 @@ def parse_embedding(body: bytes) -> EmbeddingRequest:
     if fields.get("dimensions") is not None:
         raise UnsupportedParameter("dimensions", fields["dimensions"])
     encoding = fields.get("encoding_format") or "float"
-    if encoding not in {"float", "base64"}:
+    if encoding not in ("float", "base64"):
         raise InvalidParameter("encoding_format", "must be float or base64")
     return EmbeddingRequest(model=text(fields, "model"), texts=_texts(fields.get("input")),
                             base64=encoding == "base64")  # fmt: skip

@@ -161,3 +161,23 @@ def test_a_chunk_with_usage_alone_has_no_choices() -> None:
 def test_a_failure_in_mid_stream_is_an_error_event() -> None:
     error = json.loads(chat.failure(reason="MODEL_UNAVAILABLE", message="gone")[6:])["error"]
     assert error == {"message": "gone", "type": "server_error", "param": None, "code": "model_unavailable"}
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"model": "\\ud800"}', b'{"\\uDfff": 1}', b'{"messages": [{"role": "\\udc00"}]}']
+)
+def test_half_a_surrogate_pair_is_no_character(body: bytes) -> None:
+    with pytest.raises(UnreadableBody):
+        chat.parse_chat(body)
+
+
+def test_a_whole_surrogate_pair_is_one() -> None:
+    content = "\U0001f600"
+    assert parse(messages=[{"role": "user", "content": content}]).messages[0].text == content
+
+
+@pytest.mark.parametrize("role", [[], {}, ["user"], 5, None])
+def test_a_role_of_another_type_is_refused_by_name(role: Any) -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        parse(messages=[{"role": role, "content": "Hello"}])
+    assert refused.value.param == "messages[0].role"
