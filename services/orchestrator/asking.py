@@ -37,10 +37,17 @@ class Asked:
 
     @classmethod
     def of(cls, request: rpc_pb.StreamTurnRequest | rpc_pb.CreateTurnRequest) -> "Asked":
-        """Read a request; U+0000, which no store can hold, is dropped."""
+        """Read a request; U+0000, which no store can hold, is dropped.
+
+        Raises:
+            InvalidArgument: nothing else was said.
+        """
+        text = request.input.text.replace("\0", "")
+        if not text.strip():
+            raise errors.nothing_said()
         return cls(
             session_id=request.session_id,
-            text=request.input.text.replace("\0", ""),
+            text=text,
             history=tuple(Said(_ROLES[message.role], message.text) for message in request.input.history),
             options=request.options,
         )

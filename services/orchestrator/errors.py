@@ -49,6 +49,16 @@ def bad_page_token() -> InvalidArgument:
     return InvalidArgument("INVALID_ARGUMENT", "page_token is not one that this method gave")
 
 
+def nothing_said() -> InvalidArgument:
+    """The input holds white space and what no store takes, and nothing else."""
+    message = "must hold at least one visible character"
+    return InvalidArgument(
+        "INVALID_ARGUMENT",
+        f"field input.text: {message}",
+        violations=[FieldViolation(field="input.text", description=message)],
+    )
+
+
 def past_the_end(from_seq: int, last: int) -> InvalidArgument:
     """The stream ended before that event."""
     return InvalidArgument(
