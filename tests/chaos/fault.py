@@ -13,6 +13,10 @@ Inject = Callable[[Stack, random.Random], Awaitable[None]]
 Prepare = Callable[[StackSettings], Awaitable[None]]
 
 
+class CannotRunHere(Exception):
+    """This machine or this user cannot break that thing: the fault counts as not run, and is told loudly."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One way to break the real thing.
@@ -21,6 +25,7 @@ class Fault:
         name: what the report calls it, such as `kill orchestrator`.
         inject: breaks, repairs, and returns once that is done; the platform then heals by itself. All
             that it chooses, it chooses from the generator that it is given: a seed repeats a run.
+            Raises `CannotRunHere`, with the reason, before it has changed anything.
         prepare: what has to be there before the stack is brought up, such as a small file system.
         long_only: it takes too long for the short run.
     """

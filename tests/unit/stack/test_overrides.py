@@ -32,8 +32,10 @@ def test_they_are_merged_last(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["export A=secret", "A", "=secret", " A=secret", "A =secret", "1A=secret", "A=x\0secret", "A=1\nA=secret"]
-    + [b"A=\xff", "A=secret\r\n", "A=" + "s" * overrides.LARGEST],
+    [
+        *("export A=secret", "A", "=secret", " A=secret", "A =secret", "1A=secret", "A=x\0secret"),
+        *("A=1\nA=secret", "A=secret\r\n", "A=" + "s" * overrides.LARGEST, b"A=\xff"),
+    ],
 )
 def test_a_line_without_a_meaning_is_refused_and_not_shown(tmp_path: Path, content: str | bytes) -> None:
     put(tmp_path, content)
