@@ -19,7 +19,15 @@ from google.protobuf.message import DecodeError
 from mesh.runtime.context import CallContext, enter_call
 from mesh.runtime.contract import MethodContract
 from mesh.runtime.errors import InvalidArgument, SomaError, Unavailable
-from mesh.runtime.hooks import Finish, Handler, Inspect, Interceptor, Outcome, ServicerContext
+from mesh.runtime.hooks import (
+    Finish,
+    Handler,
+    Inspect,
+    Interceptor,
+    Outcome,
+    ServicerContext,
+    metadata_of,
+)
 from mesh.runtime.inflight import InFlight
 from mesh.runtime.interceptors.errors import translate
 from mesh.runtime.status import DETAILS, details_of, reason_name
@@ -99,7 +107,7 @@ class Chain:
             inflight.calls.add(call)
             code, reason = _OK, ""
             try:
-                metadata = dict(context.invocation_metadata())  # type: ignore[arg-type]  # pairs
+                metadata = metadata_of(context)
                 for admit in admits:
                     admit(call, metadata, context)
                 if many:
@@ -140,7 +148,7 @@ class Chain:
             inflight.open_stream()
             code, reason = _OK, ""
             try:
-                metadata = dict(context.invocation_metadata())  # type: ignore[arg-type]  # pairs
+                metadata = metadata_of(context)
                 for admit in admits:
                     admit(call, metadata, context)
                 if many:

@@ -8,7 +8,7 @@ costs calls of functions and nothing else.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import grpc
 import grpc.aio
@@ -18,6 +18,8 @@ from mesh.runtime.context import CallContext
 from mesh.runtime.contract import MethodContract
 
 Metadata = Mapping[str, str | bytes]
+# The value of a name that came more than once: no text, so that nothing is decided by one of several.
+REPEATED: Final = b""
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
 # A grpc.RpcMethodHandler: generic in its stubs only, so it cannot be named with its arguments.
 Handler = Any
@@ -56,7 +58,20 @@ class Interceptor(Protocol):
         ...
 
 
+def metadata_of(context: ServicerContext) -> Metadata:
+    """Return what came with a call; a name that came more than once is `REPEATED`."""
+    pairs: Any = context.invocation_metadata()
+    found: dict[str, str | bytes] = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                found[name] = REPEATED
+            seen.add(name)
+    return found
+
+
 def text(metadata: Metadata, key: str) -> str:
-    """Return a metadata value as text, or an empty string where it is absent or not ASCII."""
+    """Return a metadata value as text; an empty string where it is absent, repeated or not ASCII."""
     value = metadata.get(key, "")
     return value if isinstance(value, str) else ""

@@ -8,7 +8,7 @@ from mesh.runtime.authentication import TokenVerifier
 from mesh.runtime.context import CallContext
 from mesh.runtime.contract import MethodContract
 from mesh.runtime.errors import ConfigurationError, Unauthenticated
-from mesh.runtime.hooks import NOTHING, Hooks, Metadata, ServicerContext, text
+from mesh.runtime.hooks import NOTHING, REPEATED, Hooks, Metadata, ServicerContext, text
 
 HEADER: Final = "authorization"
 
@@ -33,6 +33,8 @@ class Authentication:
         def admit(call: CallContext, metadata: Metadata, _context: ServicerContext) -> None:
             scheme, _, token = text(metadata, HEADER).partition(" ")
             if scheme.lower() != "bearer" or not token:
+                if metadata.get(HEADER) is REPEATED:
+                    raise Unauthenticated("TOKEN_INVALID", f"more than one {HEADER} header")
                 raise Unauthenticated("TOKEN_MISSING", "no bearer token")
             call.principal = verify(token)
             call.bearer = token

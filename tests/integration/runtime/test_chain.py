@@ -49,8 +49,11 @@ async def test_a_malformed_request_id_is_replaced(given: str, served: Served, st
         ((("authorization", "Basic dTpw"),), Code.UNAUTHENTICATED, "TOKEN_MISSING"),
         ((("authorization", "Bearer "),), Code.UNAUTHENTICATED, "TOKEN_MISSING"),
         ((("authorization", "Bearer forged"),), Code.UNAUTHENTICATED, "TOKEN_INVALID"),
+        ((*WRITER, *WRITER), Code.UNAUTHENTICATED, "TOKEN_INVALID"),
+        ((*WRITER, *READER), Code.UNAUTHENTICATED, "TOKEN_INVALID"),
         ((("authorization", "Bearer homeless"),), Code.PERMISSION_DENIED, "TENANT_MISMATCH"),
         ((*WRITER, ("x-soma-tenant", "ten_b")), Code.PERMISSION_DENIED, "TENANT_MISMATCH"),
+        ((*WRITER, *[("x-soma-tenant", "ten_a")] * 2), Code.PERMISSION_DENIED, "TENANT_MISMATCH"),
         (READER, Code.PERMISSION_DENIED, "SCOPE_MISSING"),
     ],
 )
