@@ -122,6 +122,55 @@ async def test_the_tenant_does_not_outlive_its_transaction(servers: Servers) -> 
             assert not await connection.fetchval("select current_setting('soma.tenant', true)")
 
 
+async def test_a_tenant_of_any_name_is_set_as_it_is(servers: Servers) -> None:
+    async with opened(servers, "soma") as database:
+        for tenant in ("ten_a", "o'brien", "a\\'; drop table x; --", "ünï", "t" * 300):
+            async with database.transaction(tenant=tenant, readonly=True) as connection:
+                assert await connection.fetchval("select current_setting('soma.tenant')") == tenant
+
+
+async def test_a_transaction_that_only_reads_may_not_write(
+    servers: Servers, scratch: tuple[str, Path]
+) -> None:
+    name, root = scratch
+    write(root, "0001_create_notes.sql", NOTES)
+    await migrate(servers.postgres("soma_owner", name), root)
+    async with opened(servers, name) as database:
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            async with database.transaction(tenant="ten_a", readonly=True) as connection:
+                await connection.execute("insert into notes values ('n', 'ten_a', 'w')")
+
+
+async def test_a_connection_goes_back_clean_after_an_error_and_a_cancellation(servers: Servers) -> None:
+    async with Database.open(servers.postgres("memory"), largest=1) as database:
+
+        async def fails(how: str) -> None:
+            async with database.transaction(tenant="ten_a") as connection:
+                await connection.execute(how)
+
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await fails("select 1 / 0")
+        slow = asyncio.ensure_future(fails("select pg_advisory_xact_lock(7), pg_sleep(30)"))
+        await asyncio.sleep(0.2)
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        async with database.transaction_all_tenants() as connection:
+            assert await connection.fetchval("select pg_try_advisory_xact_lock(7)")
+            assert not await connection.fetchval("select current_setting('soma.tenant', true)")
+
+
+async def test_a_swallowed_failure_is_told_at_the_commit(servers: Servers) -> None:
+    async def swallows(database: Database) -> None:
+        async with database.transaction(tenant="ten_a") as connection:
+            with contextlib.suppress(asyncpg.DivisionByZeroError):
+                await connection.execute("select 1 / 0")
+
+    async with opened(servers, "soma") as database:
+        with pytest.raises(asyncpg.InFailedSQLTransactionError):
+            await swallows(database)
+
+
 async def test_no_role_of_a_service_may_read_anothers_schema(servers: Servers) -> None:
     async with opened(servers, "soma", "memory") as database:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
