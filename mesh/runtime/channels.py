@@ -228,6 +228,12 @@ class MeshChannel(grpc.aio.Channel):
             ),
         )
 
+    def move(self, target: str) -> None:
+        """Send new calls to another address; the running ones end where they are."""
+        if target != self.target:
+            self.target = target
+            self._renew()
+
     def _rotate(self, _certificate: Certificate) -> None:
         self._renew()
 

@@ -22,6 +22,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._at_once = asyncio.Event()
         self._failure: OwnedTaskEnded | None = None
         self.grace: float | None = None
         """Seconds that calls in flight get, where the request said so."""
@@ -35,12 +36,32 @@ class Stop:
         """Ask the process to drain and end."""
         if grace is not None:
             self.grace = grace
+        self._at_once.set()
         self._event.set()
+
+    def hand_over(self) -> None:
+        """Ask the process to end as soon as its callers have gone to its successor."""
+        self._event.set()
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether a successor takes this process's place, and nobody is in a hurry."""
+        return self.requested and not self._at_once.is_set()
+
+    async def at_once(self, *, within: float) -> bool:
+        """Wait so many seconds for a request to stop at once; True where there is one."""
+        try:
+            async with asyncio.timeout(within):
+                await self._at_once.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def fail(self, failure: OwnedTaskEnded) -> None:
         """Ask the process to end with an error; the first one counts."""
         if not self.requested:
             self._failure = failure
+        self._at_once.set()
         self._event.set()
 
     async def wait(self) -> None:

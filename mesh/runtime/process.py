@@ -9,7 +9,8 @@
 `run` reads the settings, starts the event loop (uvloop), lets `build` wire the
 process, serves, and at SIGTERM drains: not ready, calls in flight end within a
 bound, streams within a shorter one, then tasks and connections close in the
-reverse order of their making. A background task that ends by itself ends the
+reverse order of their making. At SIGUSR1 a successor is there: it serves on until
+its callers have gone over, and then does the same. A background task that ends by itself ends the
 process with an error; the supervisor starts it again.
 """
 
@@ -18,7 +19,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc.aio
 import uvloop
@@ -34,10 +35,12 @@ from mesh.runtime.certificates import Certificates
 from mesh.runtime.channels import MeshChannel
 from mesh.runtime.decisions import Decider
 from mesh.runtime.errors import ConfigurationError, DependencyDown
+from mesh.runtime.handover import until_quiet
 from mesh.runtime.health import Health
 from mesh.runtime.inflight import InFlight
 from mesh.runtime.lifecycle import OwnedTaskEnded, Stop, close_task, guard
 from mesh.runtime.metrics import Meter
+from mesh.runtime.peers import Peers
 from mesh.runtime.probes import ProbeServer
 from mesh.runtime.server import Registration, Served
 from mesh.runtime.serving import Serving
@@ -47,6 +50,7 @@ from mesh.runtime.tap import TapHub
 _log = process_logging.get_logger(__name__)
 Entered = TypeVar("Entered")
 Build = Callable[["Process"], Awaitable[None]]
+HAND_OVER: Final = signal.SIGUSR1
 
 
 class Process:
@@ -56,6 +60,7 @@ class Process:
         """Make an empty process; used by `run` and by tests that serve real things."""
         self.settings = settings
         self.certificates = Certificates(settings.pki_dir)
+        self.peers = Peers(settings.peers, settings.peers_file)
         self.stats = CallStats()
         self.meter = Meter(self.stats)
         self.health = Health()
@@ -142,11 +147,12 @@ class Process:
         found = self._channels.get(workload)
         if found is None:
             found = self._channels[workload] = MeshChannel(
-                target=self.settings.peer(workload),
+                target=self.peers.target(workload),
                 workload=workload,
                 certificates=self.certificates,
                 max_message_bytes=self.settings.max_message_bytes,
             )
+            self.peers.subscribe(workload, found.move)
             self._stack.push_async_callback(found.close)
         return found
 
@@ -171,6 +177,7 @@ async def serve_until_stopped(process: Process, build: Build) -> None:
         await probes.start(settings.metrics_listen)
     try:
         process.own(process.certificates.watch(), name="certificates")
+        process.own(process.peers.watch(), name="peers")
         process.own(process.stats.keep_rates(), name="rates")
         building = asyncio.ensure_future(build(process))
         if await process.stop.unless(building):
@@ -187,6 +194,14 @@ async def _serve(process: Process) -> None:
         process.own(process.health.watch(), name="health")
         _log.info("serving", listen=settings.listen, services=len(process.served))
         await process.stop.wait()
+        if process.stop.handing_over:
+            _log.info("handing over", in_flight=len(process.inflight.calls))
+            await until_quiet(
+                process.stop,
+                stats=process.stats,
+                inflight=process.inflight,
+                seconds=settings.handover_seconds,
+            )
         process.health.drain()
         _log.info("draining", in_flight=len(process.inflight.calls))
 
@@ -211,6 +226,7 @@ async def _main(build: Build, settings: ProcessSettings) -> int:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, process.stop.request)
+        loop.add_signal_handler(HAND_OVER, process.stop.hand_over)
         await serve_until_stopped(process, build)
     except (ConfigurationError, DependencyDown) as error:
         _log.error("cannot start", cause=str(error))

@@ -11,7 +11,6 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mesh.runtime.authorization import DEFAULT_FILE
-from mesh.runtime.errors import ConfigurationError
 
 Workload = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 Address = Annotated[str, Field(pattern=r"^[^\s:]+:\d{1,5}$")]
@@ -38,6 +37,7 @@ class ProcessSettings(BaseSettings):
     qdrant_url: str = ""
     temporal_address: str = ""
     peers: dict[str, str] = Field(default_factory=dict, description="Workload to gRPC target.")
+    peers_file: Path | None = Field(default=None, description="The same as JSON, replaced as they move.")
 
     otlp_endpoint: str = Field(default="", description="An OpenTelemetry collector (gRPC).")
     trace_ratio: float = Field(default=0.01, ge=0.0, le=1.0, description="Share of traces kept.")
@@ -47,6 +47,7 @@ class ProcessSettings(BaseSettings):
     start_seconds: float = Field(default=60.0, gt=0, description="Bound on waiting at start.")
     drain_seconds: float = Field(default=5.0, ge=0, description="Bound on calls in flight at stop.")
     stream_grace_seconds: float = Field(default=2.0, ge=0, description="The same for streams.")
+    handover_seconds: float = Field(default=30.0, ge=0, description="Bound on both after a successor came.")
     authorization_file: Path = Field(default=DEFAULT_FILE, description="The mesh policy.")
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     max_concurrent_calls: int = Field(default=4096, ge=1)
@@ -55,19 +56,6 @@ class ProcessSettings(BaseSettings):
     def name(self) -> str:
         """The name of the process: SOMA_PROCESS, or the workload's."""
         return self.process or self.workload
-
-    def peer(self, workload: str) -> str:
-        """Return the gRPC target of a workload.
-
-        Raises:
-            ConfigurationError: SOMA_PEERS does not name it.
-        """
-        try:
-            return self.peers[workload]
-        except KeyError:
-            raise ConfigurationError(
-                f"SOMA_PEERS names no address of {workload}; it names {sorted(self.peers)}"
-            ) from None
 
 
 def from_environment() -> ProcessSettings:

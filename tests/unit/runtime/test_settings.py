@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from mesh.runtime.errors import ConfigurationError
 from mesh.runtime.settings import ProcessSettings, from_environment
 
 
@@ -25,13 +24,8 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     found = from_environment()
     assert found.name == "memory"
-    assert found.peer("identity") == "ipv4:127.0.0.1:18020"
+    assert found.peers["identity"] == "ipv4:127.0.0.1:18020"
     assert "secret" not in repr(found)
-
-
-def test_an_unknown_peer_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="audit"):
-        settings(peers={"memory": "ipv4:127.0.0.1:1"}).peer("audit")
 
 
 @pytest.mark.parametrize(
