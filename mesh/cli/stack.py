@@ -16,7 +16,7 @@ import typer
 
 from mesh.stack import bring_up as bringing
 from mesh.stack import client
-from mesh.stack.catalogue import with_companions
+from mesh.stack.catalogue import ROLLED, with_companions
 from mesh.stack.client_file import ClientFile
 from mesh.stack.errors import NotRunningError
 from mesh.stack.settings import StackSettings
@@ -104,11 +104,23 @@ def down(
 
 
 @app.command()
-def restart(processes: Annotated[list[str], typer.Argument(help="Which.")]) -> None:
-    """Stop processes and start them again."""
+def restart(
+    processes: Annotated[
+        list[str] | None, typer.Argument(help="Which; with --rolling all without any.")
+    ] = None,
+    rolling: Annotated[
+        bool, typer.Option("--rolling", help="Start a successor first; callers and streams go on.")
+    ] = False,
+) -> None:
+    """Stop processes and start them again, or replace them one by one under load."""
     home = _settings().home
-    for process in processes:
-        client.tell(home, {"op": "restart", "process": process})
+    if not processes and not rolling:
+        raise typer.BadParameter("name the processes, or say --rolling for all that can be replaced")
+    for process in processes or ROLLED:
+        if rolling and process != "xds":
+            client.tell(home, {"op": "roll", "process": process})
+        else:
+            client.tell(home, {"op": "restart", "process": process})
         print(f"{process} is ready", file=sys.stderr)
 
 

@@ -72,6 +72,8 @@ def _service_cluster(service: str, version: str) -> Resource:
         "type": "EDS",
         "eds_cluster_config": {"eds_config": ADS},
         "connect_timeout": "1s",
+        # Who is not listed any more gets no new call, however healthy: a successor has its place.
+        "ignore_health_on_host_removal": True,
         # Not the least loaded: a dead process has the fewest calls of all, and a retry finds it again.
         "lb_policy": "ROUND_ROBIN",
         "typed_extension_protocol_options": _http2(),

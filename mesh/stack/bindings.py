@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from mesh.stack.errors import Code, StackError
 from mesh.stack.ports import LOOPBACK
@@ -12,15 +12,15 @@ from mesh.stack.processes import listener
 from mesh.stack.servers.server import Runnable
 
 
-def require_free(processes: Iterable[Runnable]) -> None:
-    """Bind every port of the processes once.
+def require_free(processes: Iterable[Runnable], *, shared: Collection[int] = ()) -> None:
+    """Bind every port of the processes once, but those that they share with who has them.
 
     Raises:
         StackError: one is taken; it names the process that wants it and the one that has it.
     """
     for process in processes:
         for name, port in process.ports.items():
-            if not is_free(port):
+            if port not in shared and not is_free(port):
                 raise StackError(
                     f"port {port} ({name}) for {process.name} is taken{_by(port)}",
                     fix="end that program, or set SOMA_PORT_BASE to another base",

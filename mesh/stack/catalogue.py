@@ -89,6 +89,10 @@ WORKLOADS: tuple[Workload, ...] = (
 
 BY_NAME: Mapping[str, Workload] = MappingProxyType({one.name: one for one in WORKLOADS})
 
+ROLLED: tuple[str, ...] = (*BY_NAME, "envoy")
+"""What `soma restart --rolling` replaces, in this order. The control plane is restarted: traffic goes on
+without it; the servers that hold data are not touched."""
+
 
 def with_companions(names: tuple[str, ...]) -> tuple[str, ...]:
     """Add what every service asks while it runs: who sent a token, and what the policy says.

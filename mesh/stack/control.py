@@ -4,6 +4,7 @@
     {"op": "status"}                       the rows of `soma status`
     {"op": "stop", "processes": [...]}     without processes: everything, and the supervisor too
     {"op": "restart", "process": "slm"}
+    {"op": "roll", "process": "slm"}       a successor first, then the end of the old one
     {"op": "start-canary", "service": "slm", "code": "/path", "env": {...}}
     {"op": "stop-canary", "service": "slm"}
     {"op": "make-archives"}                in the background: Kafka's next start is quicker
@@ -116,8 +117,9 @@ class Control:
                     await self._shut_down(say)
                     return
                 await supervisor.stop(names)
-            case "restart":
-                await supervisor.restart(_name(request, "process"))
+            case "restart" | "roll":
+                replace = supervisor.roll if operation == "roll" else supervisor.restart
+                await replace(_name(request, "process"))
             case "start-canary":
                 code = request.get("code")
                 extra = request.get("env") or {}

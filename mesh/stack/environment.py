@@ -92,6 +92,7 @@ class Environment:
                 "SOMA_TRITON_HTTP_URL", f"http://{ports.address('triton-http')}"
             ),
             "SOMA_PEERS": json.dumps(self.peers()),
+            "SOMA_PEERS_FILE": str(self.settings.home.peers),
         } | ({"SOMA_QDRANT_API_KEY": self.vectors_key()} if "vectors" in workload.stands_on else {})
 
     def qdrant_key(self) -> str:

@@ -48,6 +48,11 @@ class Home:
         return self.run / "endpoints.json"
 
     @property
+    def peers(self) -> Path:
+        """What the processes find each other by."""
+        return self.run / "peers.json"
+
+    @property
     def pids(self) -> Path:
         """One file for each child, so that a later start can clean up after a crash."""
         return self.run / "pids"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,13 +29,18 @@ class Keeper:
         *,
         policy: RestartPolicy,
         changed: Callable[[Keeper], None],
+        pid_name: str = "",
     ) -> None:
-        """Start nothing yet; `changed` is called after every change of state."""
+        """Start nothing yet; `changed` is called after every change of state.
+
+        `pid_name` names the pid file, where two processes of one name are there for a while.
+        """
         self.runnable = runnable
         self.lifecycle = Lifecycle()
         self.child: Child | None = None
         self.failure: StackError | None = None
         self._home = home
+        self.pid_name = pid_name or runnable.name
         self._policy = policy
         self._changed = changed
         self._task: asyncio.Task[None] | None = None
@@ -80,20 +86,21 @@ class Keeper:
                     raise self._death()
                 await self._moved.wait()
 
-    async def stop(self, *, grace: float) -> None:
-        """End it in order, and stop keeping it."""
+    async def stop(self, *, grace: float, number: signal.Signals | None = None) -> None:
+        """End it in order, by its stop signal or another one, and stop keeping it."""
+        number = number or self.runnable.stop_signal
         self.lifecycle = self.lifecycle.stopping()
         await self._tell()
         if self.child is not None:
-            await self.child.stop(self.runnable.stop_signal, grace=grace)
+            await self.child.stop(number, grace=grace)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         if self.child is not None:
-            await self.child.stop(self.runnable.stop_signal, grace=grace)
+            await self.child.stop(number, grace=grace)
             self.child = None
-        orphans.forget(self._home.pids, self.name)
+        orphans.forget(self._home.pids, self.pid_name)
         self.lifecycle = self.lifecycle.stopped()
         await self._tell()
 
@@ -130,7 +137,7 @@ class Keeper:
         child = await Child.spawn(launch, self.log)
         self.child = child
         if child.identity is not None:
-            orphans.record(self._home.pids, self.name, child.identity)
+            orphans.record(self._home.pids, self.pid_name, child.identity)
         self.lifecycle = self.lifecycle.spawned()
         await self._tell()
         watching = asyncio.create_task(self._watch(), name=f"watch {self.name}")

@@ -32,6 +32,7 @@ OFFSETS: Mapping[str, int] = MappingProxyType(
         "triton-metrics": 13,
         "vectors": 14,
         "xds": 15,
+        "envoy-admin-next": 16,
         "identity": 20,
         "policy": 21,
         "orchestrator": 22,
@@ -47,6 +48,7 @@ OFFSETS: Mapping[str, int] = MappingProxyType(
 
 FIRST_OWN, LAST_OWN = 15, 29
 FIRST_EXTRA, LAST_EXTRA = 40, 69
+FIRST_SUCCESSOR = 15
 OWN_METRICS, EXTRA_METRICS = 70, 100
 SPAN = EXTRA_METRICS + (LAST_EXTRA - FIRST_EXTRA) + 1
 
@@ -97,3 +99,11 @@ class Ports:
         if not FIRST_EXTRA <= offset <= LAST_EXTRA:
             raise ValueError(f"there is no port for extra process {index}")
         return self.base + offset, self.base + metrics_offset(offset)
+
+    def successor_pair(self, index: int) -> tuple[int, int]:
+        """Give the gRPC and metrics ports of whoever takes the place of the workload with that index.
+
+        Raises:
+            ValueError: all of them are in use.
+        """
+        return self.extra_pair(FIRST_SUCCESSOR + index)

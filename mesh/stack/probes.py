@@ -51,6 +51,20 @@ async def http(port: int, path: str) -> bool:
     return await talk(port, exchange)
 
 
+async def http_text(port: int, path: str, *, method: str = "GET") -> str:
+    """Give the body that a call is answered with; empty where nobody answers with 200."""
+    request = f"{method} {path} HTTP/1.1\r\nHost: {LOOPBACK}:{port}\r\nConnection: close\r\n\r\n"
+    body = b""
+
+    async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        nonlocal body
+        writer.write(request.encode("ascii"))
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        return is_http_ok(head)
+
+    return body.decode("utf-8", errors="replace") if await talk(port, exchange) else ""
+
+
 def is_http_ok(status_line: bytes) -> bool:
     """Read an HTTP status line."""
     parts = status_line.split(maxsplit=2)

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from mesh.stack import bindings, endpoints, orphans
+from mesh.stack import bindings, endpoints, orphans, rolling
 from mesh.stack.background import Background
-from mesh.stack.catalogue import BY_NAME
+from mesh.stack.catalogue import BY_NAME, Kind
 from mesh.stack.control import Control
 from mesh.stack.environment import Environment
 from mesh.stack.errors import Code, StackError
@@ -27,7 +27,7 @@ from mesh.stack.plan import STOP_ORDER, Plan, plan_of, unknown
 from mesh.stack.processes import Identity, members, resident_bytes
 from mesh.stack.settings import StackSettings
 from mesh.stack.steps import code_digest
-from mesh.stack.workloads import CANARY, PythonProcess
+from mesh.stack.workloads import CANARY, STABLE, PythonProcess
 
 Progress = Callable[[dict[str, object]], None]
 GRACE = 3.5
@@ -41,6 +41,7 @@ class Supervisor:
         self.settings = settings
         self.plan: Plan = plan_of(settings)
         self.keepers: dict[str, Keeper] = {}
+        self.leaving: dict[str, Keeper] = {}
         self.listeners: list[Progress] = []
         self.over = asyncio.Event()
         self.background = Background(settings)
@@ -125,6 +126,26 @@ class Supervisor:
         keeper.start()
         await keeper.reach(patient=False)
 
+    async def roll(self, name: str) -> None:
+        """Replace a process by a successor that is ready before the old one leaves.
+
+        Raises:
+            StackError: it cannot be replaced so, or its successor did not become ready; the old one stays.
+        """
+        async with self._starting:
+            old = self.known(name)
+            successor = rolling.successor_of(old, self.settings.home, changed=self._changed)
+            self.leaving[name] = successor
+            try:
+                await rolling.started(successor)
+            except StackError:
+                del self.leaving[name]
+                raise
+            self.keepers[name], self.leaving[name] = successor, old
+            self._publish()
+            await rolling.left(old)
+            del self.leaving[name]
+
     async def start_canary(self, service: str, code: Path | None, extra: Mapping[str, str]) -> PythonProcess:
         """Start a second version of a service beside the first.
 
@@ -183,8 +204,10 @@ class Supervisor:
         await self.background.stop()
         canaries = [name for name in self.keepers if name.endswith("-canary")]
         await _stop_all(self.keepers.pop(name) for name in canaries)
+        await _stop_all(self.leaving.values())
         await self.stop(list(self.keepers))
         self.settings.home.endpoints.unlink(missing_ok=True)
+        self.settings.home.peers.unlink(missing_ok=True)
         self.over.set()
 
     async def status(self) -> list[dict[str, object]]:
@@ -214,10 +237,11 @@ class Supervisor:
             listener(event)
 
     def _publish(self) -> None:
-        listed = [
-            one.runnable.listed for one in self.keepers.values() if isinstance(one.runnable, PythonProcess)
-        ]
-        endpoints.write(self.settings.home.endpoints, listed)
+        python = [one.runnable for one in self.keepers.values() if isinstance(one.runnable, PythonProcess)]
+        endpoints.write(self.settings.home.endpoints, [one.listed for one in python])
+        stable = [one for one in python if one.version == STABLE and one.kind is not Kind.WORKER]
+        targets = {one.workload.name: f"ipv4:{one.address}" for one in stable}
+        endpoints.write_peers(self.settings.home.peers, targets)
 
 
 async def _stop_all(keepers: Iterable[Keeper]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mesh.stack import overrides, probes
-from mesh.stack.catalogue import Kind, Workload
+from mesh.stack.catalogue import BY_NAME, Kind, Workload
 from mesh.stack.environment import Environment
 from mesh.stack.ports import LOOPBACK
 from mesh.stack.servers.server import Launch, Listed
@@ -37,6 +37,7 @@ class PythonProcess:
     version: str = STABLE
     extra: Mapping[str, str] = field(default_factory=dict)
     stop_signal: signal.Signals = signal.SIGTERM
+    leave_signal: signal.Signals = signal.SIGUSR1
 
     @property
     def kind(self) -> Kind:
@@ -69,6 +70,17 @@ class PythonProcess:
             address=changed.get(overrides.ADVERTISE, self.address),
             metrics_address=f"{LOOPBACK}:{self.metrics}",
         )
+
+    def twin(self) -> PythonProcess:
+        """Describe its successor: the same at the workload's other pair of ports."""
+        ports, name = self.environment.settings.ports, self.workload.name
+        own = (ports.of(name), ports.metrics(name))
+        other = ports.successor_pair(list(BY_NAME).index(name))
+        listen, metrics = other if self.listen == own[0] else own
+        return replace(self, listen=listen, metrics=metrics)
+
+    async def retire(self) -> None:
+        """Need nothing: its callers are told by the file of peers, the edge by the control plane."""
 
     async def prepare(self) -> None:
         """Need nothing: certificates, roles and topics are steps of their own."""
