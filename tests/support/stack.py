@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,13 @@ class Stack:
         """Sign claims with the platform's own key: a token in which only the claims are wrong."""
         return await sign(self.settings, claims)
 
+    async def sign_raw(self, each: Sequence[tuple[Mapping[str, object], str]]) -> list[str]:
+        """Sign payloads, whatever they hold, each under a header with changes: the whole list at once."""
+        tokens: list[str] = json.loads(
+            await _signed(self.settings, [[dict(head), body] for head, body in each])
+        )
+        return tokens
+
 
 async def soma(settings: StackSettings, *arguments: str, extra: Mapping[str, str] | None = None) -> str:
     """Run a `soma` command; give its stdout.
@@ -212,6 +219,10 @@ async def _post(http: aiohttp.ClientSession, path: str, token: str, **body: obje
 
 async def sign(settings: StackSettings, claims: Mapping[str, object]) -> str:
     """Sign claims with identity's own key (see `tests/support/sign.py`)."""
+    return await _signed(settings, dict(claims))
+
+
+async def _signed(settings: StackSettings, given: object) -> str:
     from mesh.stack.bring_up import first_run_environment
 
     process = await asyncio.create_subprocess_exec(
@@ -222,7 +233,7 @@ async def sign(settings: StackSettings, claims: Mapping[str, object]) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    content = json.dumps(dict(claims)).encode()
+    content = json.dumps(given).encode()
     out, err = await asyncio.wait_for(process.communicate(content), COMMAND_SECONDS)
     assert process.returncode == 0, err.decode()
     return out.decode()
