@@ -3,5 +3,13 @@
 from __future__ import annotations
 
 from tests.chaos.fault import Fault
+from tests.chaos.faults import clients, clock, disk, network, records, servers
 
-FAULTS: tuple[Fault, ...] = ()
+FAULTS: tuple[Fault, ...] = (
+    *servers.FAULTS,
+    *network.FAULTS,
+    *disk.FAULTS,
+    *clock.FAULTS,
+    *records.FAULTS,
+    *clients.FAULTS,
+)
