@@ -16,7 +16,7 @@ from tests.chaos.fault import Fault
 from tests.chaos.faults import FAULTS
 from tests.support.stack import Stack
 
-ALL = {one.name: one for module in (network, disk, clock, servers, records, clients) for one in module.FAULTS}
+ALL = {one.name: one for one in FAULTS}
 QUICK = (
     "partition worker-slm from redis",
     "full disk of redis",

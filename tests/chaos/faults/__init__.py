@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tests.chaos.fault import Fault
-from tests.chaos.faults import clients, clock, disk, network, records, servers
+from tests.chaos.faults import clients, clock, disk, network, processes, records, servers
 
 FAULTS: tuple[Fault, ...] = (
+    *processes.FAULTS,
     *servers.FAULTS,
     *network.FAULTS,
     *disk.FAULTS,
