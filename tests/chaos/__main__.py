@@ -1,127 +1,151 @@
-"""`make chaos`: faults by seed while turns stream, and a checker over everything that was acknowledged.
+"""`make chaos`: faults by seed while users act, a checker over all that was told, and the scenarios.
 
-    python -m tests.chaos --seed 7            a minute; the same seed chooses the same faults
-    python -m tests.chaos --long              an hour
+    python -m tests.chaos --seed 7              at most ten minutes; the same seed plans the same faults
+    python -m tests.chaos --long                all of it, each process killed 20 times or more
+    python -m tests.chaos --only "kill redis"   one fault, or one scenario, by name; may be repeated
+    python -m tests.chaos --minutes 2           so long a storm
 
-The stack is a real one of its own (`.soma-test`, or `SOMA_TEST_HOME`). A fault is kill -9 of a process
-or a pause of two seconds (SIGSTOP). Checked at the end: every turn that a client was told of has ended;
-what the client joined from its streams, broken and resumed, equals the stored text byte for byte; no
-event came twice and none is missing; every process is ready again by itself.
+The stack is one of its own (`.soma-chaos`); `SOMA_TEST_HOME` names another one. Exit code 1 where an
+invariant does not hold: then the journal and the stack's folder stay, and are named.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import random
-import signal
+import shutil
 import sys
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from pathlib import Path
 
-import aiohttp
+from mesh.stack.client_file import ClientFile
+from mesh.stack.settings import StackSettings
+from tests.chaos import report
+from tests.chaos.fault import CannotRunHere, Fault, Outcome
+from tests.chaos.faults import FAULTS
+from tests.chaos.plan import Step, plan
+from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.storm import Storm, say, storm
+from tests.chaos.traces import collecting
+from tests.support.stack import ROOT, Stack, shared_settings, soma
 
-from tests.support.edge import LONG, Edge, Frames
-from tests.support.stack import Stack, running
-
-VICTIMS = (
-    *("kafka", "redis", "postgres", "triton", "envoy", "vectors", "xds"),
-    *("orchestrator", "memory", "slm", "gateway", "identity", "policy", "audit"),
-    *("worker-slm", "worker-slm", "worker-outbox", "worker-projections"),
-)
-SECONDS, LONG_SECONDS = 60.0, 3600.0
-CLIENTS = 8
-PAUSE_SECONDS = 2.0
-OPTIONS = {"max_tokens": 64, "recall": False}
-
-
-@dataclass(slots=True)
-class Tally:
-    """What happened."""
-
-    faults: Counter[str] = field(default_factory=Counter)
-    ended: list[Frames] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+HOME, PORT_BASE = ROOT / ".soma-chaos", "26400"
+COLLECTOR_OFFSET = 160
+QUICK_MINUTES, LONG_MINUTES = 3.5, 24 * 60.0
+QUICK_SCENARIO_SECONDS, LONG_SCENARIO_SECONDS = 120.0, 3600.0
+FIRST_KIND = "kill "
 
 
-async def faults(stack: Stack, choice: random.Random, until: float, tally: Tally) -> None:
-    """Break one process after another."""
-    while True:
-        await asyncio.sleep(choice.uniform(2.0, 6.0))
-        victim, pause = choice.choice(VICTIMS), choice.random() < 0.25
-        if time.monotonic() > until:
-            return
-        row = await stack.process(victim)
-        if row.pid is None:
-            continue
-        tally.faults[f"{'pause' if pause else 'kill'} {victim}"] += 1
-        print(f"{'pause' if pause else 'kill -9'} {victim} ({row.pid})", flush=True)
-        with contextlib.suppress(ProcessLookupError):
-            if not pause:
-                os.kill(row.pid, signal.SIGKILL)
-                continue
-            os.kill(row.pid, signal.SIGSTOP)
-            await asyncio.sleep(PAUSE_SECONDS)
-            os.kill(row.pid, signal.SIGCONT)
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--long", action="store_true", help="everything, for hours")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME")
+    parser.add_argument("--minutes", type=float, help="how long the storm may last")
+    parser.add_argument("--json", type=Path, help="where the report goes, for programs")
+    return parser.parse_args(given)
 
 
-async def converse(edge: Edge, until: float, tally: Tally) -> None:
-    """Run one turn after another; what was refused before it was acknowledged is tried again."""
-    while time.monotonic() < until:
+def settings() -> StackSettings:
+    """Where the storm's stack is, or is to be."""
+    if os.environ.get("SOMA_TEST_HOME"):
+        return shared_settings()
+    environment = {**os.environ, "SOMA_HOME": str(HOME)}
+    environment.setdefault("SOMA_LIB", str(ROOT / ".soma" / "lib"))
+    environment["SOMA_PORT_BASE"] = os.environ.get("SOMA_CHAOS_PORT_BASE", PORT_BASE)
+    return StackSettings.from_environment(environment)
+
+
+def chosen(given: argparse.Namespace) -> tuple[list[Fault], list[str]]:
+    """The faults and scenarios that were asked for.
+
+    Raises:
+        SystemExit: a name is none of them.
+    """
+    names = {fault.name for fault in FAULTS} | SCENARIOS.keys()
+    if unknown := [name for name in given.only if name not in names]:
+        raise SystemExit(f"chaos: no fault or scenario is called {unknown[0]!r}; there are {sorted(names)}")
+    if not given.only:
+        return list(FAULTS), list(SCENARIOS)
+    return [one for one in FAULTS if one.name in given.only], [one for one in SCENARIOS if one in given.only]
+
+
+async def bring_up(where: StackSettings, steps: Sequence[Step], *, collector: int) -> Stack:
+    """Prepare what the faults need, and start the stack."""
+    for fault in {step.fault.name: step.fault for step in steps}.values():
+        if fault.prepare is not None:
+            try:
+                await fault.prepare(where)
+            except CannotRunHere as reason:  # its injection says so again, where it counts
+                say(f"not prepared: {fault.name}: {reason}")
+    extra = {"SOMA_OTLP_ENDPOINT": f"http://127.0.0.1:{collector}", "SOMA_TRACE_RATIO": "0.1"}
+    await soma(where, "up", extra=extra)
+    client = ClientFile.read(where.home.client)
+    assert client is not None, "the first run wrote no client.json"
+    return Stack(settings=where, client=client)
+
+
+async def scenes(stack: Stack, names: Sequence[str], *, seed: int, long: bool) -> list[Outcome]:
+    """Run the scenarios, one after another; one that raises or hangs is wrong."""
+    found = []
+    for name in names:
+        say(f"scenario {name}")
+        limit = LONG_SCENARIO_SECONDS if long else QUICK_SCENARIO_SECONDS
         try:
-            session = await edge.session("bootstrap")
-        except (AssertionError, aiohttp.ClientError, TimeoutError):
-            await asyncio.sleep(0.2)
-            continue
-        try:
-            tally.ended.append(await edge.turn(session, LONG, options=OPTIONS))
-        except AssertionError as error:
-            tally.wrong.append(f"session {session}: {error}")
+            async with asyncio.timeout(limit):
+                found.append(await SCENARIOS[name](stack, seed=seed, quick=not long))
+        except CannotRunHere as reason:
+            say(f"NOT RUN {name}: {reason}")
+        except Exception as error:  # noqa: BLE001 - the others are still to be run
+            found.append(Outcome(name=name, counts={}, wrong=(f"{type(error).__name__}: {error}",)))
+    return found
 
 
-async def check(edge: Edge, tally: Tally) -> None:
-    """Compare what clients saw with what is stored."""
-    for frames in tally.ended:
-        turn = await edge.stored(frames)
-        if frames.end != "completed":
-            tally.wrong.append(f"{frames.turn_id} ended with {frames.events[-1]}")
-        elif turn.get("text", "").encode() != frames.text.encode():
-            tally.wrong.append(f"{frames.turn_id}: {frames.text!r} was streamed, {turn['text']!r} is stored")
-    turns = Counter(frames.turn_id for frames in tally.ended)
-    tally.wrong += [f"{turn} was given to {n} requests" for turn, n in turns.items() if n > 1]
-
-
-async def storm(seed: int, seconds: float) -> Tally:
-    """Run faults and clients side by side, then check."""
-    stack, tally = await running(), Tally()
-    until = time.monotonic() + seconds
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
-        edge = Edge(http, url=stack.edge_url, key=stack.api_key)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(faults(stack, random.Random(seed), until, tally))
-            for _ in range(CLIENTS):
-                group.create_task(converse(edge, until, tally))
-        await stack.ready()
-        await check(edge, tally)
-    return tally
+async def run(given: argparse.Namespace, where: StackSettings, journal: Path) -> tuple[Storm, list[Outcome]]:
+    """Storm, check, scenarios."""
+    faults, scenarios = chosen(given)
+    steps = plan(given.seed, faults, long=given.long)
+    happened, outcomes = Storm(), []
+    collector = where.ports.base + COLLECTOR_OFFSET
+    async with collecting(collector) as traces:
+        say("bringing the stack up")
+        stack = await bring_up(where, steps, collector=collector)
+        if steps:
+            minutes = given.minutes or (LONG_MINUTES if given.long else QUICK_MINUTES)
+            happened = await storm(
+                stack, steps, seed=given.seed, seconds=60 * minutes, journal=journal, traces=traces
+            )
+        outcomes = await scenes(stack, scenarios, seed=given.seed, long=given.long)
+    return happened, outcomes
 
 
 def main() -> int:
-    """Command line; 1 where something acknowledged was lost or damaged."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
-    parser.add_argument("--long", action="store_true")
-    given = parser.parse_args()
-    print(f"seed {given.seed}", flush=True)
-    tally = asyncio.run(storm(given.seed, LONG_SECONDS if given.long else SECONDS))
-    breaks = sum(frames.breaks for frames in tally.ended)
-    print(f"{len(tally.ended)} turns, {breaks} broken streams, faults: {dict(tally.faults)}")
-    for line in tally.wrong:
-        print(f"WRONG {line}", file=sys.stderr)
-    return int(bool(tally.wrong))
+    """Command line; 1 where an invariant does not hold."""
+    given, where = arguments(), settings()
+    begun = time.monotonic()
+    say(f"seed {given.seed}")
+    where.home.root.mkdir(parents=True, exist_ok=True)
+    journal = where.home.root / f"journal-{given.seed}-{int(time.time())}.jsonl"
+    own = not os.environ.get("SOMA_TEST_HOME")
+    try:
+        happened, outcomes = asyncio.run(run(given, where, journal))
+    finally:
+        if own:
+            asyncio.run(soma(where, "down", "--quiet-if-stopped"))
+    print(report.as_text(happened, outcomes))
+    if given.json is not None:
+        report.write(given.json, report.as_json(happened, outcomes, seed=given.seed))
+    wrong = bool(happened.violations) or any(one.wrong for one in outcomes)
+    say(f"seed {given.seed}: {'WRONG' if wrong else 'all invariants hold'}, {time.monotonic() - begun:.0f} s")
+    if wrong:
+        say(f"journal {journal}, stack {where.home.root}")
+    elif own:
+        shutil.rmtree(where.home.root)
+    return int(wrong)
 
 
 if __name__ == "__main__":

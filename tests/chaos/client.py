@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -29,6 +30,8 @@ class Known:
     outcome: Outcome
     status: int = 0
     answer: Any = None
+    seconds: float = 0.0
+    """From the first byte sent to the last one read; not what the journal took."""
 
 
 @dataclass(slots=True)
@@ -73,12 +76,14 @@ class Client:
     ) -> Known:  # fmt: skip
         """Make one call that answers whole."""
         op = await self._sent(kind, asked, request_id)
+        begun = time.monotonic()
         try:
             answer = await self.edge.call(method, path, body)
         except LOST as error:
-            known = Known(Outcome.UNKNOWN, answer=type(error).__name__)
+            known = Known(Outcome.UNKNOWN, answer=type(error).__name__, seconds=time.monotonic() - begun)
         else:
-            known = Known(outcome_of(answer.status), answer.status, answer.body)
+            seconds = time.monotonic() - begun
+            known = Known(outcome_of(answer.status), answer.status, answer.body, seconds)
         await self._answered(op, known)
         return known
 

@@ -133,8 +133,7 @@ class Holdings:
                 found += [f"{len(ids)} {what}: {', '.join(ids[:5])}"] if ids else []
             for schema in await _outboxes(connection):
                 left = await connection.fetchval(
-                    f"select count(*) from {schema}.outbox"  # noqa: S608 - from the catalogue
-                    " where tenant = any($1) and published_at is null",
+                    f"select count(*) from {schema}.outbox where tenant = any($1) and published_at is null",
                     self._tenants,
                 )
                 found += [f"{left} unpublished rows of {schema}.outbox"] if left else []
@@ -156,20 +155,21 @@ class Holdings:
 
     async def _postgres(self) -> tuple[dict[str, Any], list[Sighting]]:
         seen: list[Sighting] = []
-        async with postgres(self._settings) as connection, connection.transaction(isolation="repeatable_read"):
+        async with (
+            postgres(self._settings) as connection,
+            connection.transaction(isolation="repeatable_read"),
+        ):
             rows: dict[str, Any] = {
                 name: tuple(map(dict, await connection.fetch(question, self._tenants)))
                 for name, question in _QUERIES.items()
             }
             outbox: list[Row] = []
             for schema in await _outboxes(connection):
-                question = f"select *, '{schema}' as schema from {schema}.outbox where tenant = any($1)"  # noqa: S608
+                question = f"select *, '{schema}' as schema from {schema}.outbox where tenant = any($1)"
                 outbox += map(dict, await connection.fetch(question, self._tenants))
             for schema, table, owned in await connection.fetch(_TABLES):
                 tenant = "t.tenant" if owned else "''"
-                question = (
-                    f"select {tenant}, t::text from {schema}.{table} t where t::text ~ $1"  # noqa: S608
-                )
+                question = f"select {tenant}, t::text from {schema}.{table} t where t::text ~ $1"
                 for owner, text in await connection.fetch(question, self._spotter.pattern):
                     seen += self._spotter.sightings(text, place=f"{schema}.{table}", tenant=owner)
         return rows | {"outbox": tuple(outbox)}, seen
@@ -299,8 +299,7 @@ async def _outboxes(connection: asyncpg.Connection) -> list[str]:
 async def _content(client: Any, key: bytes) -> Any:
     kind = (await client.type(key)).decode()
     if kind == "stream":
-        raw = await client.execute_command("XRANGE", key, "-", "+")
-        return raw
+        return await client.execute_command("XRANGE", key, "-", "+")
     readers = {
         "hash": lambda: client.hgetall(key),
         "zset": lambda: client.zrange(key, 0, -1),
@@ -333,7 +332,7 @@ async def _all_records(reader: AIOKafkaConsumer) -> AsyncIterator[Any]:
     if left:
         await reader.seek_to_beginning(*left)
     while left:
-        for place, records in (await reader.getmany(*left, timeout_ms=1000)).items():
+        for records in (await reader.getmany(*left, timeout_ms=1000)).values():
             for record in records:
                 yield record
         for place in list(left):
@@ -361,7 +360,7 @@ async def consumer(settings: StackSettings) -> AsyncIterator[AIOKafkaConsumer]:
     )  # fmt: skip
     await reader.start()
     try:
-        await reader._client.set_topics(topics)  # noqa: SLF001 - it has no other way to learn of topics
+        await reader._client.set_topics(topics)
         yield reader
     finally:
         await reader.stop()

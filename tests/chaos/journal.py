@@ -154,9 +154,7 @@ class Journal:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(
-                    lambda: self._closing or any(durable for _, durable in self._waiting)
-                )
+                self._changed.wait_for(lambda: self._closing or any(durable for _, durable in self._waiting))
                 batch, self._waiting = self._waiting, []
                 if not batch and self._closing:
                     return

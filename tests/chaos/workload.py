@@ -33,7 +33,7 @@ Step = Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Known_:
+class Knowledge:
     """What a user can name: its own sessions, turns and memories, and what others let slip."""
 
     sessions: list[str] = field(default_factory=list)
@@ -45,9 +45,9 @@ class Known_:
 class User:
     """One user of a tenant, one thing after another."""
 
-    def __init__(self, client: Client, known: Known_, others: Sequence[Known_], *, guide: bool) -> None:
+    def __init__(self, client: Client, known: Knowledge, others: Sequence[Knowledge], *, guide: bool) -> None:
         """Take what it asks with, what it knows, and whose things it must not see."""
-        self._client = client
+        self.client = client
         self._known = known
         self._others = others
         self._choice = client.choice
@@ -72,10 +72,10 @@ class User:
     async def read_again(self) -> None:
         """Read every turn that it knows from its beginning."""
         for session, turn in self._known.turns:
-            await self._client.read_again(session, turn)
+            await self.client.read_again(session, turn)
 
     def _words(self, request: str, *more: str) -> str:
-        return " ".join((self._client.owner.canary, request, *more))
+        return " ".join((self.client.owner.canary, request, *more))
 
     async def _certain(self, request: Callable[[], Awaitable[Known]]) -> Known | None:
         """Ask until an outcome is known; None where it is left unknown."""
@@ -92,7 +92,7 @@ class User:
 
     async def _post(self, kind: str, path: str, body: Json, words: str, request: str) -> Known | None:
         async def ask() -> Known:
-            return await self._client.call(
+            return await self.client.call(
                 kind, "POST", path, body | {"request_id": request},
                 asked={"words": words}, request_id=request,
             )  # fmt: skip
@@ -100,7 +100,7 @@ class User:
         return await self._certain(ask)
 
     async def _session(self, persona: str = PERSONA) -> None:
-        request = self._client.new_id()
+        request = self.client.new_id()
         words = self._words(request)
         body: Json = {"persona": persona, "display_name": words}
         known = await self._post("session.create", "/v1/sessions", body, words, request)
@@ -108,7 +108,7 @@ class User:
             (self._known.guides if persona == GUIDE else self._known.sessions).append(known.answer["id"])
 
     def _turn(self, tokens: int) -> tuple[Json, str, str]:
-        request = self._client.new_id()
+        request = self.client.new_id()
         words = self._words(request, "Tell me more")
         options = {"max_tokens": tokens, "min_tokens": tokens, "recall": False}
         return {"input": {"text": words}, "request_id": request, "options": options}, words, request
@@ -127,7 +127,7 @@ class User:
     async def _stream(self, session: str, body: Json, words: str, *, leave: int = 0) -> None:
         asked = {"words": words, "session_id": session}
         times = 2 if self._choice.random() < DUPLICATED else 1
-        streams = [self._client.stream(session, body, asked=asked, leave_after=leave) for _ in range(times)]
+        streams = [self.client.stream(session, body, asked=asked, leave_after=leave) for _ in range(times)]
         for joined in await asyncio.gather(*streams):
             if joined.turn_id and (session, joined.turn_id) not in self._known.turns:
                 self._known.turns.append((session, joined.turn_id))
@@ -144,7 +144,7 @@ class User:
         if not self._known.guides:
             await self._session(GUIDE)
         if self._known.guides:
-            request = self._client.new_id()
+            request = self.client.new_id()
             words = self._words(request, "What is in the document?")
             body: Json = {"input": {"text": words}, "request_id": request, "options": {"max_tokens": 48}}
             await self._stream(self._choice.choice(self._known.guides), body, words)
@@ -155,17 +155,17 @@ class User:
             return
         body, words, _ = self._turn(400)
         asked = {"words": words, "session_id": session}
-        joined = await self._client.stream(session, body, asked=asked, leave_after=2)
+        joined = await self.client.stream(session, body, asked=asked, leave_after=2)
         if not joined.turn_id:
             return
         self._known.turns.append((session, joined.turn_id))
         path = f"/v1/sessions/{session}/turns/{joined.turn_id}:cancel"
         await self._certain(
-            lambda: self._client.call("turn.cancel", "POST", path, {}, asked={"turn_id": joined.turn_id})
+            lambda: self.client.call("turn.cancel", "POST", path, {}, asked={"turn_id": joined.turn_id})
         )
 
     async def _remember(self) -> None:
-        request = self._client.new_id()
+        request = self.client.new_id()
         words = self._words(request, "was noted")
         known = await self._post("memory.remember", "/v1/memories", {"text": words}, words, request)
         if known is not None and known.outcome is Outcome.OK:
@@ -176,36 +176,36 @@ class User:
             memory = self._known.memories.pop(self._choice.randrange(len(self._known.memories)))
             path = f"/v1/memories/{memory}"
             await self._certain(
-                lambda: self._client.call("memory.forget", "DELETE", path, asked={"memory_id": memory})
+                lambda: self.client.call("memory.forget", "DELETE", path, asked={"memory_id": memory})
             )
 
     async def _recall(self) -> None:
         body: Json = {"query": "what was noted", "limit": 20}
-        await self._client.call("memory.recall", "POST", "/v1/memories:recall", body, asked={})
-        await self._client.call("document.retrieve", "POST", "/v1/documents:retrieve", body, asked={})
+        await self.client.call("memory.recall", "POST", "/v1/memories:recall", body, asked={})
+        await self.client.call("document.retrieve", "POST", "/v1/documents:retrieve", body, asked={})
 
     async def _ingest(self) -> None:
-        request = self._client.new_id()
+        request = self.client.new_id()
         words = self._words(request)
-        text = f"# {words}\n\nThe tide table of {self._client.owner.canary} lists {request}.\n"
+        text = f"# {words}\n\nThe tide table of {self.client.owner.canary} lists {request}.\n"
         content = base64.b64encode(text.encode()).decode()
         body: Json = {"title": words, "media_type": "text/markdown", "content": content}
         await self._post("document.ingest", "/v1/documents", body, words, request)
 
     async def _key(self) -> None:
-        request = self._client.new_id()
+        request = self.client.new_id()
         words = self._words(request)
         await self._post("key.create", "/v1/keys", {"display_name": words, "valid_days": 1}, words, request)
 
     async def _pry(self) -> None:
         """Ask for what is another tenant's, and for all that is one's own."""
-        other = self._choice.choice(self._others) if self._others else Known_()
+        other = self._choice.choice(self._others) if self._others else Knowledge()
         paths = ["/v1/sessions?page_size=100", "/v1/memories?page_size=100", "/v1/keys"]
         paths += [f"/v1/sessions/{one}" for one in other.sessions[-1:]]
         paths += [f"/v1/sessions/{session}/turns/{turn}" for session, turn in other.turns[-1:]]
         paths += [f"/v1/memories/{one}" for one in other.memories[-1:]]
         for path in paths:
-            await self._client.call("pry", "GET", path, asked={"path": path})
+            await self.client.call("pry", "GET", path, asked={"path": path})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +245,7 @@ async def workload(
     await journal.begin(seed=seed, owners=[one.owner for one in owners])
     timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as http:
-        known = [Known_() for _ in owners]
+        known = [Knowledge() for _ in owners]
         made = []
         for place, one in enumerate(owners):
             for number in range(users):

@@ -67,7 +67,9 @@ def _audit(held: Held) -> Iterator[str]:
     for identity in chained.keys() - topic.keys():
         yield f"audit record {identity} is in a chain and not in Kafka"
     for identity in topic.keys() & chained.keys():
-        if AuditRecord.FromString(topic[identity].value) != AuditRecord.FromString(chained[identity]["record"]):
+        if AuditRecord.FromString(topic[identity].value) != AuditRecord.FromString(
+            chained[identity]["record"]
+        ):
             yield f"audit record {identity} has two contents"
 
 
@@ -82,7 +84,7 @@ def _chain(tenant: str, held: Held) -> Iterator[str]:
         head = right
     for chain in held.chains:
         if chain.tenant == tenant and not (chain.valid and chain.count == len(rows)):
-            yield f"audit says of {tenant}: valid {chain.valid}, {chain.count} records; {len(rows)} are stored"
+            yield f"audit says of {tenant}: valid {chain.valid}, {chain.count} of {len(rows)} records"
         if chain.tenant == tenant and chain.ids != tuple(row["id"] for row in rows):
             yield f"audit lists other records of {tenant} than are stored"
 
@@ -186,7 +188,9 @@ def _points(held: Held) -> Iterator[str]:
         wanted = {row["id"] for row in rows}
         found = {point.id for point in held.points if point.collection == collection}
         yield from (f"{one} has no point among {collection}" for one in sorted(wanted - found))
-        yield from (f"a point among {collection} stands for {one}, which is gone" for one in sorted(found - wanted))
+        yield from (
+            f"a point among {collection} stands for {one}, which is gone" for one in sorted(found - wanted)
+        )
 
 
 def _i7(what: str) -> Violation:

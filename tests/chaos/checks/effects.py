@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from soma.audit.v1.resources_pb2 import AuditRecord
+from soma.orchestrator.v1.events_pb2 import TurnEnded
 
-from tests.chaos.held import Held, Row, Violation
+from tests.chaos.held import Held, Published, Row, Violation
 from tests.chaos.journal import Operation, Outcome, Story
 
 KINDS = {
@@ -25,6 +26,10 @@ CREATED_BY = {
     "memory": "memories.remember",
     "document": "documents.ingest",
     "key": "keys.create",
+}
+ONCE = {
+    *(action for kind, action in CREATED_BY.items() if kind != "document"),  # a document has versions
+    *("turns.end", "memories.remember_turn", "memories.forget"),
 }
 Requested = tuple[str, str, str]
 
@@ -106,26 +111,30 @@ def i1_what_was_told_ok_exists_once(story: Story, held: Held) -> Iterator[Violat
     """
     made, gone = _made(held), _forgotten(story)
     rows = {row["id"] for row in held.memories}
-    for (kind, tenant, request), attempts in requested(story).items():
+    for requested_, attempts in requested(story).items():
         for one in attempts:
-            named = told(one)
-            if one.outcome not in (Outcome.OK, Outcome.FAILED) and not named:
-                continue
-            found = [e for e in made.get((kind, tenant, request), []) if e.resource == named]
-            if len(found) != 1:
-                yield _i1(f"{kind} {named} of request {request} was told, found {len(found)} times")
-            elif kind == "memory" and named not in rows:
-                if named not in gone:
-                    yield _i1(f"memory {named} was told ok and is not there")
-            elif found[0].words != one.asked["words"]:
-                yield _i1(f"{kind} {named} holds other words than request {request} asked")
-    for memory, attempts in gone.items():
-        if memory in rows and any(one.outcome is Outcome.OK for one in attempts):
+            if one.outcome in (Outcome.OK, Outcome.FAILED) or told(one):
+                yield from _there(one, requested_, made.get(requested_, []), rows | gone.keys())
+    for memory, asked in gone.items():
+        if memory in rows and any(one.outcome is Outcome.OK for one in asked):
             yield _i1(f"memory {memory} was told forgotten and is there")
     states = {row["id"]: row["state"] for row in held.turns}
     for one in story.of("turn.cancel"):
         if one.outcome is Outcome.OK and states.get(one.asked["turn_id"]) in (None, 1):
             yield _i1(f"turn {one.asked['turn_id']} was told ended and is not")
+
+
+def _there(
+    one: Operation, requested_: Requested, made: Sequence[Effect], memories: Collection[str]
+) -> Iterator[Violation]:
+    (kind, _, request), named = requested_, told(one)
+    found = [effect for effect in made if effect.resource == named]
+    if len(found) != 1:
+        yield _i1(f"{kind} {named} of request {request} was told, found {len(found)} times")
+    elif kind == "memory" and named not in memories:
+        yield _i1(f"memory {named} was told ok and is not there")
+    elif found[0].words and found[0].words != one.asked["words"]:
+        yield _i1(f"{kind} {named} holds other words than request {request} asked")
 
 
 def _i1(what: str) -> Violation:
@@ -162,30 +171,28 @@ def _by_words(story: Story, held: Held) -> Iterator[Violation]:
 
 
 def _by_resource(held: Held) -> Iterator[Violation]:
-    counted: Counter[tuple[str, str]] = Counter()
-    once = {*CREATED_BY.values(), "turns.end", "memories.remember_turn", "memories.forget"} - {"documents.ingest"}
-    for row in held.audit:
-        if row["action"] in once:
-            counted[f"audit {row['action']}", row["resource"]] += 1
-    for row in held.memories:
-        if row["turn_id"]:
-            counted["memory of turn", row["turn_id"]] += 1
-    ids: dict[str, set[bytes]] = {}
-    for record in held.records:
-        ids.setdefault(f"{record.topic} {record.id}", set()).add(record.value)
-    for topic in ("slm.requests", "turns.events"):
-        for key, identity in {(_turn_of(r.topic, r.id, r.key), r.id) for r in held.of_topic(topic)}:
-            counted[f"{topic} of", key] += len({identity})
+    counted = Counter(
+        (f"audit {row['action']}", row["resource"]) for row in held.audit if row["action"] in ONCE
+    )
+    counted.update(("memory of turn", row["turn_id"]) for row in held.memories if row["turn_id"])
+    published = {(record.topic, record.key, record.id) for record in held.of_topic("slm.requests")}
+    counted.update((topic, turn) for topic, turn, _ in published)
+    told_of = {(record.id, turn_told(record)) for record in held.of_topic("turns.events")}
+    counted.update(("turns.events", turn) for _, turn in told_of)
     for (what, resource), number in counted.items():
         if number > 1:
             yield _i2(f"{number} times: {what} {resource}")
-    for name, contents in ids.items():
-        if len(contents) > 1:
-            yield _i2(f"record {name} was published with {len(contents)} contents")
+    contents: dict[tuple[str, str], set[bytes]] = {}
+    for record in held.records:
+        contents.setdefault((record.topic, record.id), set()).add(record.value)
+    for (topic, identity), values in contents.items():
+        if len(values) > 1:
+            yield _i2(f"record {identity} was published to {topic} with {len(values)} contents")
 
 
-def _turn_of(topic: str, record_id: str, key: str) -> str:
-    return key if topic == "slm.requests" else record_id.removesuffix("-ended")
+def turn_told(record: Published) -> str:
+    """The turn that a record of `turns.events` tells of."""
+    return str(TurnEnded.FromString(record.value).turn.id)
 
 
 def _i2(what: str) -> Violation:

@@ -26,8 +26,9 @@ class Event:
 
 
 def i4_streams_are_gap_free_and_equal_the_text(story: Story, held: Held) -> Iterator[Violation]:
-    """I4 per-session turns are gap-free, each turn's `seq` too, and every stream joined over its
-    reconnects equals the stored text byte for byte, with exactly one end.
+    """I4 per-session turns are gap-free, each turn's `seq` too, and every stream equals the stored text.
+
+    Joined over its reconnects, byte for byte, with exactly one end.
 
     The same holds for a log that Redis still keeps, for a turn that was answered whole, and for the row
     itself: its text is as long as its deltas say. A stream that its client left is the beginning of it.

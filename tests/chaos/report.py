@@ -1,0 +1,122 @@
+"""The report: invariants by fault, with counts of operations, kills and findings; as a table and as JSON."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.fault import Outcome
+from tests.chaos.journal import Story
+from tests.chaos.storm import Storm
+
+COLUMNS = (*(f"I{number}" for number in range(1, 9)), "fault")
+CALM = "(no fault yet)"
+_WORD = re.compile(r"[A-Za-z0-9._:-]{8,}")
+
+
+@dataclass(slots=True)
+class Line:
+    """One fault's line."""
+
+    times: int = 0
+    operations: int = 0
+    unknown: int = 0
+    found: Counter[str] = field(default_factory=Counter)
+    ratios: list[float] = field(default_factory=list)
+
+
+def lines(happened: Storm) -> dict[str, Line]:
+    """Count by fault; an operation, and what is wrong with it, belongs to the last fault that had begun."""
+    table: dict[str, Line] = {CALM: Line()}
+    starts = [span.begun + happened.started for span in happened.spans]
+    for span in happened.spans:
+        table.setdefault(span.fault, Line()).times += 1
+
+    def fault_at(moment: float) -> str:
+        place = bisect.bisect_right(starts, moment)
+        return happened.spans[place - 1].fault if place else CALM
+
+    for one in happened.story.operations.values():
+        line = table[fault_at(one.time)]
+        line.operations += 1
+        line.unknown += one.outcome == "unknown"
+    times = _times(happened.story)
+    for violation in happened.violations:
+        known = [times[word] for word in _WORD.findall(violation.what) if word in times]
+        named = next((name for name in table if violation.what.startswith(name)), "")
+        table[named or (fault_at(known[0]) if known else CALM)].found[violation.invariant] += 1
+    for recovery in happened.recoveries:
+        table[recovery.fault].ratios.append(recovery.ratio)
+    return table
+
+
+def _times(story: Story) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for one in story.operations.values():
+        content = json.dumps(
+            [one.id, one.request_id, one.asked, one.answer, [c.events for c in one.connections]]
+        )
+        for word in _WORD.findall(content):
+            found.setdefault(word, one.time)
+    return found
+
+
+def as_text(happened: Storm, outcomes: Sequence[Outcome]) -> str:
+    """The table for people."""
+    rows = [("fault", "times", "operations", "unknown", *COLUMNS, "p95 after/before")]
+    for name, line in lines(happened).items():
+        ratios = " ".join(f"{ratio:.2f}" for ratio in line.ratios) or "-"
+        cells = (str(line.found[column]) if line.found[column] else "." for column in COLUMNS)
+        rows.append((name, str(line.times), str(line.operations), str(line.unknown), *cells, ratios))
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    told = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    told += [f"not run  {reason}" for reason in happened.not_run]
+    for one in outcomes:
+        counts = " ".join(f"{name}={value}" for name, value in {**one.counts, **one.figures}.items())
+        told.append(f"scenario {one.name}: {counts} {'WRONG' if one.wrong else 'ok'}")
+    told += [f"WRONG {one.invariant} {one.what}" for one in happened.violations]
+    told += [f"WRONG {one.name} {line}" for one in outcomes for line in one.wrong]
+    return "\n".join(told)
+
+
+def as_json(happened: Storm, outcomes: Sequence[Outcome], *, seed: int) -> dict[str, Any]:
+    """The same for programs."""
+    operations = happened.story.operations.values()
+    return {
+        "seed": seed,
+        "operations": dict(Counter(f"{one.kind} {one.outcome}" for one in operations)),
+        "connections": sum(len(one.connections) for one in operations),
+        "events": sum(len(each.events) for one in operations for each in one.connections),
+        "held": {name: len(getattr(happened.held, name)) for name in happened.held.__slots__},
+        "faults": {
+            name: {
+                "times": line.times, "operations": line.operations, "unknown": line.unknown,
+                "found": dict(line.found), "p95_ratios": line.ratios,
+            }
+            for name, line in lines(happened).items()
+        },
+        "not_run": happened.not_run,
+        "recoveries": [dataclasses.asdict(one) | {"ratio": one.ratio} for one in happened.recoveries],
+        "violations": [dataclasses.asdict(one) for one in happened.violations],
+        "scenarios": [
+            {
+                "name": one.name, "counts": dict(one.counts), "figures": dict(one.figures),
+                "wrong": list(one.wrong),
+            }
+            for one in outcomes
+        ],
+    }  # fmt: skip
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write the JSON file."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
