@@ -50,8 +50,7 @@ def plan(seed: int, faults: Sequence[Fault], *, long: bool) -> list[Step]:
         chosen += some
     return [
         Step(
-            fault=fault, seed=f"{seed} {place}", pause=choice.uniform(KILLS = frozenset(f"kill {process}" for process in PROCESSES)
-PAUSE_LEAST, PAUSE_MOST),
+            fault=fault, seed=f"{seed} {place}", pause=choice.uniform(PAUSE_LEAST, PAUSE_MOST),
             settled=place % SETTLED_EVERY == 0,
         )
         for place, fault in enumerate(chosen)
