@@ -30,7 +30,7 @@ from mesh.runtime.hooks import (
 )
 from mesh.runtime.inflight import InFlight
 from mesh.runtime.interceptors.errors import translate
-from mesh.runtime.status import DETAILS, details_of, reason_name
+from mesh.runtime.status import DETAILS, LONGEST_MESSAGE, details_of, reason_name, shortened
 from mesh.runtime.trace import TraceContext
 
 _NO_TRACE: Final = TraceContext("", "")
@@ -207,7 +207,7 @@ async def _inspected(
 
 async def _abort(context: ServicerContext, call: CallContext, failure: SomaError) -> None:
     details = details_of(failure, request_id=call.request_id)
-    await context.abort(failure.code, failure.message[:1024], ((DETAILS, details),))
+    await context.abort(failure.code, shortened(failure.message, LONGEST_MESSAGE), ((DETAILS, details),))
 
 
 def _finish(

@@ -1,5 +1,11 @@
-"""google.rpc.Status: made from a `SomaError`, and read back from a failed call."""
+"""google.rpc.Status: made from a `SomaError`, and read back from a failed call.
 
+A status travels in trailers, next to its message. Trailers beyond a peer's bound (8 KiB in gRPC, 60 KiB
+in Envoy) do not fail the call alone: the peer ends the connection, with all other calls on it. What an
+error says may quote a request, so everything here is bounded.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -9,12 +15,15 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from soma.errors.v1 import errors_pb2
 
-from mesh.runtime.errors import SomaError
+from mesh.runtime.errors import FieldViolation, SomaError
 
 DOMAIN: Final = "soma"
 DETAILS: Final = "grpc-status-details-bin"
 _PREFIX: Final = "ERROR_REASON_"
-_LONGEST_MESSAGE: Final = 1024
+LONGEST_MESSAGE: Final = 1024  # bytes; up to three times that when gRPC escapes it
+_LONGEST_VALUE: Final = 256
+_MOST_VALUES: Final = 8
+_MOST_DETAILS: Final = 3072  # bytes of a status; a third more in base64
 
 
 def reason_name(reason: int | str) -> str:
@@ -24,35 +33,46 @@ def reason_name(reason: int | str) -> str:
     return reason.removeprefix(_PREFIX)
 
 
+def shortened(text: str, longest: int) -> str:
+    """Return the part of a text that fits into so many bytes of UTF-8, at the end of a character."""
+    return text.encode(errors="replace")[:longest].decode(errors="ignore")
+
+
 def details_of(error: SomaError, *, request_id: str) -> bytes:
-    """Return the serialized google.rpc.Status of an error."""
-    status = status_pb2.Status(code=error.code.value[0], message=error.message[:_LONGEST_MESSAGE])
-    _pack(
-        status,
-        error_details_pb2.ErrorInfo(
-            reason=reason_name(error.reason),
-            domain=DOMAIN,
-            metadata={**error.metadata, "request_id": request_id},
-        ),
+    """Return the serialized google.rpc.Status of an error; of many violations the first ones."""
+    status = status_pb2.Status(code=error.code.value[0], message=shortened(error.message, LONGEST_MESSAGE))
+    held = list(error.metadata.items())[:_MOST_VALUES]
+    metadata = {shortened(key, 64): shortened(value, _LONGEST_VALUE) for key, value in held}
+    info = error_details_pb2.ErrorInfo(
+        reason=reason_name(error.reason),
+        domain=DOMAIN,
+        metadata={**metadata, "request_id": shortened(request_id, _LONGEST_VALUE)},
     )
+    _pack(status, info)
     if error.violations:
-        _pack(
-            status,
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(
-                        field=found.field, description=found.description, reason=found.reason
-                    )
-                    for found in error.violations
-                ]
-            ),
-        )
+        _pack(status, _bad_request(error.violations, room=_MOST_DETAILS - status.ByteSize()))
     if error.retry_after is not None:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(error.retry_after * 1e9))
         _pack(status, error_details_pb2.RetryInfo(retry_delay=delay))
     serialized: bytes = status.SerializeToString()
     return serialized
+
+
+def _bad_request(violations: Sequence[FieldViolation], *, room: int) -> error_details_pb2.BadRequest:
+    """Return the violations that have room, and in any case the first."""
+    made = error_details_pb2.BadRequest()
+    for found in violations:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=shortened(found.field, _LONGEST_VALUE),
+            description=shortened(found.description, _LONGEST_VALUE),
+            reason=shortened(found.reason, _LONGEST_VALUE),
+        )
+        room -= violation.ByteSize()
+        if room < 0 and made.field_violations:
+            break
+        made.field_violations.append(violation)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,3 +65,19 @@ def test_a_failure_of_a_stranger_has_no_reason() -> None:
         grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), grpc.aio.Metadata(), details="gone"
     )
     assert read(stranger).reason == ""
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "\u00df" * 70_000, "\x00" * 70_000, "\ud800" * 9])
+def test_a_status_is_small_whatever_it_quotes(text: str) -> None:
+    error = errors.InvalidArgument(
+        "INVALID_ARGUMENT",
+        text,
+        metadata={f"{text}{number}": text for number in range(100)},
+        violations=[errors.FieldViolation(text, text, text)] * 1000,
+    )
+    details = details_of(error, request_id=text)
+    assert len(details) < 6 * 1024
+    packed = status_pb2.Status.FromString(details)
+    assert len(packed.message.encode()) <= 1024
+    assert len(packed.details) == 2
+    assert text.encode(errors="replace").decode().startswith(packed.message)
