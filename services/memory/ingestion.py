@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from mesh.events.publisher import Publisher
 from mesh.runtime.clock import Clock
 from mesh.runtime.context import acting_for, current
 from mesh.runtime.ids import new_id
@@ -23,7 +24,6 @@ from services.memory.domain.resources import Document, Passage
 from services.memory.errors import bad_page_token, document_not_found, too_many_documents
 from services.memory.indexing import Indexer
 from services.memory.messages import document_message
-from services.memory.publishing import Publisher
 from services.memory.reading.document import Reading
 from services.memory.reading.reader import Reader
 from services.memory.store.documents import DocumentStore, Standing, Version
@@ -153,7 +153,8 @@ class Ingestion:
         told = await self._store.delete(document_id, events=[gone, record])
         if told is None:
             raise document_not_found(document_id)
-        self._publisher.offer(told)
+        for one in told:
+            self._publisher.leave(one)
 
     def _version(self, given: Given, reading: Reading) -> Version:
         digest = hashlib.sha256(given.content).hexdigest()
@@ -209,7 +210,8 @@ class Ingestion:
                 await self._indexer.put_passages(some)
                 await self._store.mark_indexed([one.passage.id for one in some])
         told = await self._store.present(standing, events=lambda: self._told(standing))
-        self._publisher.offer(told)
+        for one in told:
+            self._publisher.leave(one)
         return standing.document
 
     def _told(self, standing: Standing) -> Sequence[events.Event]:

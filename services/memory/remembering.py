@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mesh.events.publisher import Publisher
 from mesh.runtime.clock import Clock
 from mesh.runtime.ids import new_id
 from services.memory import events
@@ -13,7 +14,6 @@ from services.memory.domain.resources import Memory
 from services.memory.errors import bad_page_token, memory_not_found, nothing_to_remember
 from services.memory.indexing import Indexer
 from services.memory.messages import memory_message
-from services.memory.publishing import Publisher
 from services.memory.store.memories import Kept, MemoryStore
 from services.memory.store.requests import Request
 from services.memory.store.tenancy import tenant
@@ -67,7 +67,8 @@ class Remembering:
             await self._index(kept, meaning if kept.memory.text == text else None)
         else:
             await self._index(kept, None)
-        self._publisher.offer(kept.published)
+        for one in kept.published:
+            self._publisher.leave(one)
         return kept.memory
 
     async def remember_turn(self, *, session_id: str, turn_id: str, said: str, answered: str) -> None:
@@ -79,7 +80,8 @@ class Remembering:
         told = self._told(memory, action="memories.remember_turn")
         kept = await self._store.add_of_turn(memory, turn_id=turn_id, events=told)
         if kept is not None:
-            self._publisher.offer(kept.published)
+            for one in kept.published:
+                self._publisher.leave(one)
             await self._index(kept, None)
 
     async def reindex(self, memory_id: str) -> None:
@@ -127,7 +129,8 @@ class Remembering:
         )
         if told is None:
             raise memory_not_found(memory_id)
-        self._publisher.offer(told)
+        for one in told:
+            self._publisher.leave(one)
 
     def _new(self, text: str, *, session_id: str, labels: Mapping[str, str]) -> Memory:
         return Memory(

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 
 from soma.memory.v1 import service_pb2_grpc
 
-from mesh.events.bus import Bus
+from mesh.events.publisher import Publisher
 from mesh.inference.triton import Triton
 from mesh.policy.wiring import join_policy
 from mesh.runtime.clock import SystemClock
@@ -22,7 +22,6 @@ from services.memory.handlers.knowledge import Knowledge
 from services.memory.handlers.memories import Memories
 from services.memory.indexing import Indexer
 from services.memory.ingestion import Ingestion
-from services.memory.publishing import Publisher
 from services.memory.reading.blocks import Bounds
 from services.memory.reading.reader import Reader
 from services.memory.remembering import Remembering
@@ -60,7 +59,7 @@ async def build(process: Process) -> None:
     # Apart, so that a query never waits for a place behind the batches of a document.
     queries = await process.enter(Triton.open(settings.triton_url))
     batches = await process.enter(Triton.open(settings.triton_url))
-    publisher = Publisher(await process.enter(Bus.open(settings, database)))
+    publisher = Publisher(settings, database)
     remembering = Remembering(
         store=MemoryStore(database),
         indexer=Indexer(embedder=queries, words=words, vectors=vectors),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter
 
-from mesh.events.bus import Bus
+from mesh.events.publisher import Publisher
 from mesh.inference.triton import Triton
 from mesh.runtime.clock import SystemClock
 from mesh.runtime.context import acting_for
@@ -24,7 +24,6 @@ from services.memory.domain.words import WordEncoder
 from services.memory.embedding import QueryEmbedder
 from services.memory.indexing import Indexer
 from services.memory.ingestion import Ingestion
-from services.memory.publishing import Publisher
 from services.memory.reading.blocks import Bounds
 from services.memory.reading.reader import Reader
 from services.memory.remembering import Remembering
@@ -86,7 +85,7 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
         database = await enter(Database.open(settings.postgres_url))
         vectors = await enter(VectorStore.open(settings.qdrant_url, api_key=settings.qdrant_api_key))
         embedder = await enter(Triton.open(settings.triton_url))
-        publisher = Publisher(await enter(Bus.open(settings, database)))
+        publisher = Publisher(settings, database)
         words, clock = WordEncoder(), SystemClock()
         reader = await enter(Reader.open(bounds=Bounds(), seconds=10.0, waiting=8))
         indexer = Indexer(embedder=embedder, words=words, vectors=vectors)
