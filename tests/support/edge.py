@@ -138,11 +138,13 @@ class Edge:
                 if line.startswith(b"data:"):
                     yield json.loads(line[5:])
 
-    async def turn(self, session_id: str, text: str, **extra: Any) -> Frames:
-        """Run a streamed turn to its end, over as many streams as it takes."""
+    async def turn(
+        self, session_id: str, text: str, *, frames: Frames | None = None, **extra: Any
+    ) -> Frames:
+        """Run a streamed turn to its end, over as many streams as it takes; `frames` may be looked at."""
         request_id = extra.pop("request_id", uuid.uuid4().hex)
+        frames = frames or Frames(session_id=session_id)
         body = {"input": {"text": text}, "request_id": request_id, **extra}
-        frames = Frames(session_id=session_id)
         stream = self.events("POST", f"/v1/sessions/{session_id}/turns:stream", body)
         for attempt in range(200):
             try:
