@@ -46,6 +46,16 @@ class MethodContract:
         """`/soma.memory.v1.Memories/Recall`."""
         return f"/{self.service}/{self.name}"
 
+    def request(self) -> Descriptor:
+        """Return the descriptor of the request.
+
+        Raises:
+            KeyError: the contract is of no service that is loaded.
+        """
+        service = descriptor_pool.Default().FindServiceByName(self.service)
+        found: Descriptor = service.methods_by_name[self.name].input_type
+        return found
+
     @property
     def idempotent(self) -> bool:
         """Whether a repeat of the call has no second effect."""
@@ -120,29 +130,32 @@ def service_contracts(service: str) -> dict[str, MethodContract]:
     return contracts
 
 
-def tenants_named(request: Message, path: Path) -> Iterator[str]:
-    """Yield the tenants that a request names at one path of its contract."""
-    value: Any = request
-    for depth, step in enumerate(path):
-        if step == _MANY:
-            for element in value:
-                yield from tenants_named(element, path[depth + 1 :])
-            return
-        if depth < len(path) - 1 and path[depth + 1] != _MANY and not value.HasField(step):
-            return
-        value = getattr(value, step)
-    if value:
-        yield value
+def tenants_named(paths: tuple[Path, ...]) -> Callable[[Message, str], bool]:
+    """Return whether a request names no other tenant than the one given, at the paths of its contract."""
+    readers = tuple(map(_agrees, paths))
+    if len(readers) == 1:
+        return readers[0]
+
+    def agrees(request: Message, tenant: str) -> bool:
+        for reader in readers:  # noqa: SIM110  a generator expression costs more than the readers
+            if not reader(request, tenant):
+                return False
+        return True
+
+    return agrees
 
 
-def tenant_reader(paths: tuple[Path, ...]) -> Callable[[Message], Iterator[str]]:
-    """Return a function that yields every tenant a request names."""
-
-    def read(request: Message) -> Iterator[str]:
-        for path in paths:
-            yield from tenants_named(request, path)
-
-    return read
+def _agrees(path: Path) -> Callable[[Any, str], bool]:
+    step, *rest = path
+    if not rest:
+        return lambda message, tenant: getattr(message, step) in ("", tenant)
+    if rest[0] == _MANY:
+        each = _agrees(tuple(rest[1:])) if rest[1:] else None
+        if each is None:
+            return lambda message, tenant: all(name in ("", tenant) for name in getattr(message, step))
+        return lambda message, tenant: all(each(one, tenant) for one in getattr(message, step))
+    within = _agrees(tuple(rest))
+    return lambda message, tenant: not message.HasField(step) or within(getattr(message, step), tenant)
 
 
 def sensitive_fields(message: Descriptor) -> frozenset[str]:

@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 from soma.options.v1 import options_pb2
 
 from mesh.runtime.context import CallContext
-from mesh.runtime.contract import MethodContract, tenant_reader
+from mesh.runtime.contract import MethodContract, tenants_named
 from mesh.runtime.errors import ConfigurationError, PermissionDenied
 from mesh.runtime.hooks import NOTHING, Hooks, Metadata, ServicerContext, text
 
@@ -32,14 +32,13 @@ class TenantCheck:
             raise ConfigurationError(f"{contract.path} has no known tenant source: refuse")
         if not contract.tenant_fields:
             return Hooks(admit=admit)
-        named = tenant_reader(contract.tenant_fields)
+        agrees = tenants_named(contract.tenant_fields)
 
         def inspect(call: CallContext, request: Message) -> None:
-            for tenant in named(request):
-                if tenant != call.tenant:
-                    raise PermissionDenied(
-                        "TENANT_MISMATCH", "the request names another tenant than the caller's"
-                    )
+            if not agrees(request, call.tenant):
+                raise PermissionDenied(
+                    "TENANT_MISMATCH", "the request names another tenant than the caller's"
+                )
 
         return Hooks(admit=admit, inspect=inspect)
 

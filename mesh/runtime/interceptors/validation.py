@@ -6,6 +6,7 @@ from typing import Any
 import protovalidate
 from google.protobuf.message import Message
 
+from mesh.runtime.acceptance import acceptance
 from mesh.runtime.context import CallContext
 from mesh.runtime.contract import MethodContract
 from mesh.runtime.errors import FieldViolation, InvalidArgument
@@ -24,13 +25,20 @@ class Validation:
         if not contract.validated:
             return NOTHING
         collect = self._validator.collect_violations
+        accepts = acceptance(contract.request()) or _never
 
         def inspect(_call: CallContext, request: Message) -> None:
+            if accepts(request):
+                return
             found = collect(request)
             if found:
                 raise invalid(violation.proto for violation in found)
 
         return Hooks(inspect=inspect)
+
+
+def _never(_request: Message) -> bool:
+    return False
 
 
 def invalid(violations: Iterable[Any]) -> InvalidArgument:
