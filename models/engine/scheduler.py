@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -59,11 +60,22 @@ class _Sequence:
 class Scheduler:
     """Runs requests on a decoder until it is closed."""
 
-    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, *, queue: int) -> None:
-        """Start the stepping thread; at most `queue` requests wait for a slot."""
+    def __init__(
+        self,
+        decoder: Decoder,
+        tokenizer: Tokenizer,
+        *,
+        queue: int,
+        occupied: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Start the stepping thread; at most `queue` requests wait for a slot.
+
+        `occupied` is told after each step how many sequences run and how many requests wait.
+        """
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._bound = queue
+        self._occupied = occupied
         self._batch: Batch[_Sequence] = Batch(decoder)
         self._queue: deque[Request] = deque()
         self._changed = threading.Condition()
@@ -121,6 +133,8 @@ class Scheduler:
             except Exception:  # noqa: BLE001  # its sequences must hear of it and the thread must live
                 _log.exception("a step failed; its sequences are failed")
                 self._fail_running(BrokenError("the model failed in this step"))
+            if self._occupied is not None:
+                self._occupied(self.running, self.waiting)
         self._fail_running(StoppedError("the model is shutting down"))
         while self._queue:
             self._queue.popleft().sink.fail(StoppedError("the model is shutting down"))

@@ -10,6 +10,7 @@ from models.engine.errors import EngineError
 from models.engine.sampling import Sampling
 from models.engine.scheduler import Request, Scheduler
 from models.serving.contract import Call, Responder, refuse
+from models.serving.occupancy import Occupancy
 from models.serving.settings import Settings
 
 
@@ -27,7 +28,10 @@ class TritonPythonModel:
             window=settings.number("window"),
             threads=settings.number("threads"),
         )
-        self._scheduler = Scheduler(decoder, self._tokenizer, queue=settings.number("queue"))
+        occupancy = Occupancy(model=str(args["model_name"]), slots=decoder.slots)
+        self._scheduler = Scheduler(
+            decoder, self._tokenizer, queue=settings.number("queue"), occupied=occupancy.tell
+        )
 
     def execute(self, requests: list[Any]) -> None:
         """Queue requests; their answers leave from the stepping thread."""
