@@ -21,7 +21,9 @@ class Settings(ProcessSettings):
     )
     ping_seconds: float = Field(default=15.0, gt=0, description="Silence before a ping.")
     recall_seconds: float = Field(default=3.0, gt=0, description="Bound on recalling.")
-    most_streams: int = Field(default=1024, ge=1, description="Streams read at once.")
+    most_streams: int = Field(default=8192, ge=1, description="Streams read at once.")
+    # An open stream is a call in progress; beside the streams there is room for the other calls.
+    max_concurrent_calls: int = Field(default=12_288, ge=1)
     pool_size: int = Field(default=16, ge=2, description="Connections to Postgres.")
     passages: int = Field(default=6, ge=1, le=32, description="Passages retrieved for a turn.")
     passages_read: int = Field(
