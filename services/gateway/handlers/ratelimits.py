@@ -1,8 +1,9 @@
 """Envoy's rate limit service, v3, which says whether a tenant is within its limit.
 
 Counts in Redis, shared by all replicas, with the sliding window counter of the
-`limits` library. When Redis does not answer, the call fails and Envoy refuses
-(`failure_mode_deny`): a limit that cannot be checked is not a limit.
+`limits` library, in lots (`services.gateway.allowances`). When Redis does not
+answer, the call fails and Envoy refuses (`failure_mode_deny`): a limit that
+cannot be checked is not a limit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from limits import RateLimitItemPerSecond
 from limits.aio.strategies import RateLimiter
 from soma.gateway.v1 import ratelimit_pb2 as pb
 
+from services.gateway.allowances import Allowances
+
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
 
 
@@ -23,6 +26,7 @@ class RateLimits:
 
     def __init__(self, *, limiter: RateLimiter, per_second: int, public_per_second: int) -> None:
         self._limiter = limiter
+        self._allowances = Allowances(limiter)
         self._tenant = RateLimitItemPerSecond(per_second)
         self._public = RateLimitItemPerSecond(public_per_second)
 
@@ -34,10 +38,10 @@ class RateLimits:
         return pb.RateLimitResponse(overall_code=overall, statuses=statuses)
 
     async def _count(self, descriptor: pb.RateLimitDescriptor, hits: int) -> pb.RateLimitStatus:
-        keys = [f"{entry.key}={entry.value}" for entry in descriptor.entries]
+        keys = tuple(f"{entry.key}={entry.value}" for entry in descriptor.entries)
         known = any(entry.key == "tenant" and entry.value for entry in descriptor.entries)
         limit = self._tenant if known else self._public
-        within = await self._limiter.hit(limit, *keys, cost=hits)
+        within = await self._allowances.spend(limit, keys, hits)
         status = pb.RateLimitStatus(
             code=pb.RATE_LIMIT_CODE_OK if within else pb.RATE_LIMIT_CODE_OVER_LIMIT,
             current_limit=pb.RateLimitQuota(requests_per_unit=limit.amount, unit=pb.RATE_LIMIT_UNIT_SECOND),
