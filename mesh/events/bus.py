@@ -1,13 +1,13 @@
 """The bus: publishes records to Kafka, acknowledged by every in-sync replica.
 
-`publish_committed` is the fast road of the outbox: it publishes what the
-transaction just committed and marks the rows in batches. It never fails its
+`leave` is the fast road of the outbox: it publishes what the transaction just
+committed, beside the call, and marks the rows in batches. It never fails its
 caller, because the row is there and the outbox worker goes on with it.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
@@ -23,6 +23,7 @@ from aiokafka.errors import (
 )
 
 from mesh.events import outbox
+from mesh.events.departures import Departures
 from mesh.events.identity import KafkaIdentity
 from mesh.events.records import Envelope, Event, Record, seal
 from mesh.runtime.errors import ConfigurationError, Unavailable
@@ -37,7 +38,7 @@ _FATAL: Final = (
     IllegalOperation, OutOfOrderSequenceNumber, ProducerClosed, ProducerFenced, UnknownProducerId,
 )  # fmt: skip
 _REQUEST_MS: Final = 5_000
-_MARK_EVERY: Final = 0.05
+_MARK_EVERY: Final = 0.2
 _MARK_AT_MOST: Final = 500
 _STOP_SECONDS: Final = 3.0
 
@@ -54,6 +55,7 @@ class Bus:
         self._renewing = asyncio.Lock()
         self._published: list[str] = []
         self._marking: asyncio.Task[None] | None = None
+        self._departures = Departures(self.publish_committed)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -62,7 +64,7 @@ class Bus:
 
         Args:
             settings: the process's; names the broker and the certificate.
-            database: where `publish_committed` marks rows; None where only `publish` is used.
+            database: where rows are marked; None where only `publish` is used.
 
         Raises:
             mesh.runtime.errors.DependencyDown: no answer within the settings' `start_seconds`.
@@ -84,6 +86,16 @@ class Bus:
             mesh.runtime.errors.Unavailable: the broker did not acknowledge it in time.
         """
         await self.send(seal(record))
+
+    def leave(self, envelopes: Iterable[Envelope]) -> None:
+        """Publish records whose outbox rows are committed, beside the caller (`mesh.events.departures`).
+
+        Raises:
+            ConfigurationError: the bus was opened without a database.
+        """
+        if self._database is None:
+            raise ConfigurationError("a bus without a database has no outbox")
+        self._departures.leave(envelopes)
 
     async def publish_committed(self, record: Record[Event] | Envelope) -> bool:
         """Publish a record whose outbox row is committed; False where the worker has to.
@@ -167,6 +179,7 @@ class Bus:
                 _log.warning("outbox rows not marked", rows=len(ids), cause=str(error))
 
     async def _close(self) -> None:
+        await self._departures.close(seconds=_STOP_SECONDS)
         if self._marking is not None:
             await asyncio.wait((self._marking,), timeout=_STOP_SECONDS)
         with contextlib.suppress(KafkaError, TimeoutError):

@@ -32,7 +32,7 @@ from mesh.runtime.waiting import until_up
 
 _log = get_logger(__name__)
 _POLL_MS: Final = 500
-_COMMIT_EVERY: Final = 0.02
+_COMMIT_EVERY: Final = 0.25  # a crash repeats at most so much, and handlers know a record's id
 _STOP_SECONDS: Final = 3.0
 _ERROR_PAUSE: Final = 0.5
 Handler = Callable[[Record[Event]], Awaitable[None]]
@@ -284,10 +284,10 @@ class Consumer(Generic[Event]):
     async def _keep_committing(self) -> None:
         while True:
             await self._dirty.wait()
+            await asyncio.sleep(_COMMIT_EVERY)
             self._dirty.clear()
             if self._reader is not None:
                 await self._commit(self._reader)
-            await asyncio.sleep(_COMMIT_EVERY)
 
     async def _commit(self, reader: AIOKafkaConsumer) -> None:
         done = self._offsets.to_commit()

@@ -8,14 +8,14 @@ at all.
 
 import json
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Any, Final
 
 from mesh.events.records import Envelope, Event, Record, seal
 from mesh.storage.database import Connection
 
 _PUT: Final = """
     insert into outbox (id, topic, key, tenant, payload, headers)
-    values ($1, $2, $3, $4, $5, $6)
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::jsonb[])
     on conflict (id) do nothing
 """
 _MARK: Final = """
@@ -54,13 +54,20 @@ _HAS_WORK: Final = """
 
 async def put(connection: Connection, record: Record[Event]) -> Envelope:
     """Write the record's row in the transaction of `connection`; the same id twice is one row."""
-    sealed = seal(record)
-    await connection.execute(
-        _PUT,
-        *(sealed.id, sealed.topic, sealed.key, sealed.tenant, sealed.payload),
-        json.dumps(dict(sealed.headers)),
-    )
+    return (await put_all(connection, (record,)))[0]
+
+
+async def put_all(connection: Connection, records: Sequence[Record[Any]]) -> list[Envelope]:
+    """Write the rows of several records by one statement, in their order; see `put`."""
+    sealed = [seal(record) for record in records]
+    rows = ((*_text(one), one.payload, json.dumps(dict(one.headers))) for one in sealed)
+    if sealed:
+        await connection.execute(_PUT, *zip(*rows, strict=True))
     return sealed
+
+
+def _text(envelope: Envelope) -> tuple[str, str, str, str]:
+    return envelope.id, envelope.topic, envelope.key, envelope.tenant
 
 
 async def mark(connection: Connection, ids: Sequence[str], *, table: str = "outbox") -> None:

@@ -21,7 +21,7 @@ _log = get_logger(__name__)
 
 
 class Publisher:
-    """Publishes committed records, one after the other."""
+    """Hands committed records to the bus, in their order, once there is one."""
 
     def __init__(self, settings: ProcessSettings, database: Database) -> None:
         """Publish to the broker of `settings`; rows are marked in `database`."""
@@ -42,7 +42,7 @@ class Publisher:
             try:
                 async with Bus.open(self._settings, self._database) as bus:
                     while True:
-                        await bus.publish_committed(await self._queue.get())
+                        bus.leave((await self._queue.get(),))
             except Exception as error:  # noqa: BLE001  a broker in whatever trouble ends no sign-in
                 _log.warning("events wait for the broker", cause=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_PAUSE_SECONDS)

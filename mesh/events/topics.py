@@ -26,6 +26,8 @@ class Topic:
     consumers: tuple[str, ...]
     partitions: int = 8
     retention_hours: int = 7 * 24
+    gathered: bool = False
+    """Whether committed records may be gathered for a moment (`mesh.events.departures`)."""
 
     @property
     def dead_letters(self) -> str:
@@ -61,6 +63,7 @@ TOPICS: Final = (
         key="session id",
         producers=("orchestrator",),
         consumers=("worker-projections",),
+        gathered=True,
     ),
     Topic(
         name="audit.records",
@@ -68,6 +71,7 @@ TOPICS: Final = (
         key="tenant",
         producers=("identity", "policy", "orchestrator", "memory", "slm"),
         consumers=("worker-projections",),
+        gathered=True,
     ),
     Topic(
         name="identity.events",
@@ -76,6 +80,7 @@ TOPICS: Final = (
         producers=("identity",),
         consumers=("worker-projections",),
         partitions=4,
+        gathered=True,
     ),
     Topic(
         name="memory.events",
@@ -84,6 +89,7 @@ TOPICS: Final = (
         producers=("memory",),
         consumers=("worker-projections",),
         partitions=4,
+        gathered=True,
     ),
 )
 BY_NAME: Final[Mapping[str, Topic]] = MappingProxyType({topic.name: topic for topic in TOPICS})

@@ -17,7 +17,6 @@ from mesh.runtime.clock import Clock
 from mesh.runtime.logging import get_logger
 from mesh.storage.database import Database
 from services.orchestrator import events, store
-from services.orchestrator.background import Background
 from services.orchestrator.conversion import turn_message
 from services.orchestrator.domain.citations import cited
 from services.orchestrator.domain.conversation import Ending, State, Turn
@@ -34,11 +33,10 @@ _OUTCOMES: Final = {
 class Completion:
     """Ends turns."""
 
-    def __init__(self, *, database: Database, bus: Bus, background: Background, clock: Clock) -> None:
+    def __init__(self, *, database: Database, bus: Bus, clock: Clock) -> None:
         """Take where rows and events go."""
         self._database = database
         self._bus = bus
-        self._background = background
         self._clock = clock
 
     async def handle(self, record: Record[slm_pb.GenerationResponse]) -> None:
@@ -52,7 +50,6 @@ class Completion:
 
     async def end(self, tenant: str, turn_id: str, ending: Ending) -> Turn | None:
         """Write an ending; return the turn as it is then, None where it was deleted."""
-        records: list[Record[Any]] = []
         async with self._database.transaction(tenant=tenant) as connection:
             turn = await store.turn(connection, turn_id, lock=True)
             if turn is None or not turn.running:
@@ -69,10 +66,8 @@ class Completion:
                 self._audit(ended),
                 self._event(ended, slm_pb.GenerationRequest.FromString(turn.request)),
             ]
-            for record in records:
-                await outbox.put(connection, record)
-        for record in records:
-            self._background.start(self._bus.publish_committed(record))
+            leaving = await outbox.put_all(connection, records)
+        self._bus.leave(leaving)
         return ended
 
     def _ended(self, turn: Turn, ending: Ending) -> Turn:

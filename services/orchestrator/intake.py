@@ -17,7 +17,7 @@ from soma.slm.v1 import resources_pb2 as models_pb
 
 from mesh.events import outbox
 from mesh.events.bus import Bus
-from mesh.events.records import Record
+from mesh.events.records import Envelope, Record
 from mesh.policy import Decision, Decisions
 from mesh.policy.decisions import caller
 from mesh.runtime.clock import Clock
@@ -28,7 +28,6 @@ from mesh.storage.database import Connection, Database
 from mesh.turnlog import Admission, Leases, LogReader, LogUnavailable, QueueFull, TurnKey
 from services.orchestrator import errors, events, store
 from services.orchestrator.asking import Asked, Draft, Found, RequestWriter
-from services.orchestrator.background import Background
 from services.orchestrator.catalogue import Catalogue, queue_of
 from services.orchestrator.domain.conversation import Finish, Said, Session, State, Turn
 from services.orchestrator.domain.personas import BUILT_IN, Persona
@@ -55,7 +54,6 @@ class Intake:
         leases: Leases,
         reader: LogReader,
         admission: Admission,
-        background: Background,
         clock: Clock,
         turn_seconds: float,
         history_turns: int,
@@ -70,7 +68,6 @@ class Intake:
         self._leases = leases
         self._reader = reader
         self._admission = admission
-        self._background = background
         self._clock = clock
         self._history_turns = history_turns
 
@@ -91,11 +88,10 @@ class Intake:
                 raise errors.no_session(asked.session_id)
             draft = self._draft(call, asked, session)
             if not draft.decision.allowed:
-                turn, records = await self._refuse(connection, draft)
+                turn, leaving = await self._refuse(connection, draft)
             else:
-                turn, records = await self._accept(connection, draft)
-        for record in records:
-            self._background.start(self._bus.publish_committed(record))
+                turn, leaving = await self._accept(connection, draft)
+        self._bus.leave(leaving)
         return turn
 
     def _draft(self, call: CallContext, asked: Asked, session: Session) -> Draft:
@@ -124,7 +120,7 @@ class Intake:
         }
         return self._decisions.evaluate(principal, action=ACTION, attributes={**attributes})
 
-    async def _refuse(self, connection: Connection, draft: Draft) -> tuple[Turn, list[Record[Any]]]:
+    async def _refuse(self, connection: Connection, draft: Draft) -> tuple[Turn, list[Envelope]]:
         decision = draft.decision
         turn = replace(
             draft.turn,
@@ -140,10 +136,9 @@ class Intake:
             return await self._repeated(connection, draft), []
         number = await store.number_turn(connection, turn, title=_title(draft))
         record = self._audit(draft, outcome="denied", details={"rule": decision.rule_id})
-        await outbox.put(connection, record)
-        return replace(turn, number=number), [record]
+        return replace(turn, number=number), [await outbox.put(connection, record)]
 
-    async def _accept(self, connection: Connection, draft: Draft) -> tuple[Turn, list[Record[Any]]]:
+    async def _accept(self, connection: Connection, draft: Draft) -> tuple[Turn, list[Envelope]]:
         finding = asyncio.ensure_future(self._find(draft))
         accepted = False
         try:
@@ -173,7 +168,7 @@ class Intake:
 
     async def _write(
         self, connection: Connection, draft: Draft, found: Found, history: Sequence[Said]
-    ) -> tuple[Turn, list[Record[Any]]]:
+    ) -> tuple[Turn, list[Envelope]]:
         opening = opening_of(
             turn_id=draft.turn.id,
             session_id=draft.session.id,
@@ -190,12 +185,11 @@ class Intake:
         opened = asyncio.ensure_future(self._open_log(draft.key, opening))
         try:
             number = await store.number_turn(connection, turn, title=_title(draft))
-            for record in records:
-                await outbox.put(connection, record)
+            leaving = await outbox.put_all(connection, records)
         finally:
             await asyncio.wait((opened,))
         opened.result()
-        return replace(turn, number=number), records
+        return replace(turn, number=number), leaving
 
     async def _open_log(self, key: TurnKey, opening: Sequence[bytes]) -> None:
         try:

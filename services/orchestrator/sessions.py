@@ -11,13 +11,14 @@ from mesh.runtime.context import current
 from mesh.runtime.ids import new_id
 from mesh.storage.database import Database
 from services.orchestrator import errors, events, store
-from services.orchestrator.background import Background
 from services.orchestrator.domain import paging
 from services.orchestrator.domain.conversation import Session, Turn
 from services.orchestrator.domain.personas import BUILT_IN, DEFAULT
 from services.orchestrator.turns import Turns
 
 Item = TypeVar("Item")
+_LONGEST_NUMBER = 9
+"""Digits of a turn's number in a page token: less than what the store counts to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,6 @@ class Sessions:
         bus: Bus,
         decisions: Decisions,
         turns: Turns,
-        background: Background,
         clock: Clock,
     ) -> None:
         """Take where rows and events go."""
@@ -46,7 +46,6 @@ class Sessions:
         self._bus = bus
         self._decisions = decisions
         self._turns = turns
-        self._background = background
         self._clock = clock
 
     async def create(self, *, persona: str, display_name: str) -> Session:
@@ -90,8 +89,8 @@ class Sessions:
                 if digest != call.request_digest:
                     raise errors.request_id_reused(call.idempotency_key)
                 return existing
-            await outbox.put(connection, record)
-        self._background.start(self._bus.publish_committed(record))
+            leaving = await outbox.put(connection, record)
+        self._bus.leave((leaving,))
         return session
 
     async def find(self, session_id: str) -> Session:
@@ -127,7 +126,7 @@ class Sessions:
         """
         kind = f"turns of {session_id}"
         place, limit = _after(kind, token), paging.page_size(size)
-        if place is not None and not place.isdecimal():
+        if place is not None and (not place.isdecimal() or len(place) > _LONGEST_NUMBER):
             raise errors.bad_page_token()
         async with self._database.transaction(tenant=current().tenant, readonly=True) as connection:
             if await store.session(connection, session_id) is None:
@@ -162,10 +161,10 @@ class Sessions:
                 policy_version=decision.policy_version,
                 details={"running_turns": str(len(running))},
             )
-            await outbox.put(connection, record)
+            leaving = await outbox.put(connection, record)
             for turn_id in running:
                 await self._turns.mark_cancelled(call.tenant, turn_id)
-        self._background.start(self._bus.publish_committed(record))
+        self._bus.leave((leaving,))
 
 
 def _after(kind: str, token: str) -> str | None:

@@ -15,7 +15,6 @@ from mesh.runtime.process import Process
 from mesh.storage.database import Database
 from mesh.trust.wiring import join_trust
 from mesh.turnlog import Admission, Leases, Link, LogReader
-from services.orchestrator.background import Background
 from services.orchestrator.catalogue import Catalogue
 from services.orchestrator.completion import Completion
 from services.orchestrator.config import Settings
@@ -43,16 +42,13 @@ async def build(process: Process) -> None:
     bus = await process.enter(Bus.open(settings, database))
     link = await process.enter(Link.open(settings.redis_url, start_seconds=settings.start_seconds))
     reader = await process.enter(_reading(link, most=settings.most_streams))
-    background = await process.enter(Background.open())
     join_trust(process)
     decisions = join_policy(process)
     leases = Leases(link, owner=new_id("orc"))
     admission = Admission(link, waiting_per_slot=settings.waiting_per_slot)
-    completion = Completion(database=database, bus=bus, background=background, clock=clock)
+    completion = Completion(database=database, bus=bus, clock=clock)
     turns = Turns(database=database, leases=leases, reader=reader, completion=completion)
-    sessions = Sessions(
-        database=database, bus=bus, decisions=decisions, turns=turns, background=background, clock=clock
-    )
+    sessions = Sessions(database=database, bus=bus, decisions=decisions, turns=turns, clock=clock)
     intake = Intake(
         database=database,
         bus=bus,
@@ -66,7 +62,6 @@ async def build(process: Process) -> None:
         leases=leases,
         reader=reader,
         admission=admission,
-        background=background,
         clock=clock,
         turn_seconds=settings.turn_seconds,
         history_turns=settings.history_turns,

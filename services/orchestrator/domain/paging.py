@@ -29,6 +29,7 @@ def after(kind: str, page_token: str) -> str | None:
         found, _, place = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition("\n")
     except ValueError as error:  # not ASCII, not base64 (binascii.Error), not UTF-8
         raise ValueError("not a page token") from error
-    if found != kind or not place:
+    # No list gives a place that does not print; a store may not even read one (NUL).
+    if found != kind or not place.isprintable() or not place:
         raise ValueError("not a page token of this list")
     return place
