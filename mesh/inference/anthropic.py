@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mesh.inference import errors as failures
-from mesh.inference.http import Event, ProviderHttp
+from mesh.inference.http import Event
 from mesh.inference.ports import Chunk, GenerationRequest, Usage
+from mesh.inference.provider import Answer, Provider, message_of
 from mesh.runtime.errors import InvalidArgument
 
 VERSION: Final = "2023-06-01"
@@ -17,49 +16,28 @@ _FINISH: Final = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "le
 _UNAVAILABLE: Final = frozenset({"overloaded_error", "api_error"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anthropic:
-    """One account at one address (see `ports.Generator`)."""
+class Anthropic(Provider):
+    """`base_url` is without the version: `https://api.anthropic.com`.
 
-    http: ProviderHttp
-    base_url: str
-    """Without the version: `https://api.anthropic.com`."""
-    api_key: str = field(default="", repr=False)
+    A seed is refused: this provider cannot repeat its sampling.
+    """
 
-    async def check(self, model: str, *, timeout_seconds: float) -> None:
-        """Ask for the model's entry."""
-        await self.http.get(
-            f"{self._root()}/v1/models/{model}", model=model, headers=self._headers(), timeout=timeout_seconds
-        )
+    __slots__ = ()
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
-        """Stream one answer; closing the generator closes the connection.
-
-        Raises:
-            InvalidArgument: a seed is asked for; this provider cannot repeat its sampling.
-        """
-        events = self.http.post_events(
-            f"{self._root()}/v1/messages",
-            model=request.model,
-            headers=self._headers(),
-            body=_body(request),
-            timeout=request.timeout_seconds,
-        )
-        state = _Answer(request.model)
-        async with contextlib.aclosing(events):
-            async for event in events:
-                chunk = state.take(event)
-                if chunk is not None:
-                    yield chunk
-                if state.stopped:
-                    break
-        yield state.last()
-
-    def _root(self) -> str:
-        return self.base_url.rstrip("/")
+    def _url(self, path: str) -> str:
+        return super()._url(f"v1/{path}")
 
     def _headers(self) -> dict[str, str]:
         return {"x-api-key": self.api_key, "anthropic-version": VERSION}
+
+    def _messages(self) -> str:
+        return "messages"
+
+    def _body(self, request: GenerationRequest) -> dict[str, Any]:
+        return _body(request)
+
+    def _answer(self, model: str) -> Answer:
+        return _Answer(model)
 
 
 def _body(request: GenerationRequest) -> dict[str, Any]:
@@ -97,10 +75,7 @@ class _Answer:
     stopped: bool = False
 
     def take(self, event: Event) -> Chunk | None:
-        try:
-            message = event.json()
-        except ValueError as error:
-            raise failures.unavailable(self.model, "answered outside of its contract") from error
+        message = message_of(self.model, event)
         kind = message.get("type")
         if kind == "content_block_delta":
             text = message.get("delta", {}).get("text", "")

@@ -5,57 +5,33 @@ Wire: https://platform.openai.com/docs/api-reference/chat-streaming.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mesh.inference import errors as failures
-from mesh.inference.http import Event, ProviderHttp
+from mesh.inference.http import Event
 from mesh.inference.ports import Chunk, GenerationRequest, Usage
+from mesh.inference.provider import Answer, Provider, message_of
 
 _FINISH = {"stop": "stop", "length": "length", "tool_calls": "stop", "function_call": "stop"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAI:
-    """One account at one address (see `ports.Generator`)."""
+class OpenAI(Provider):
+    """`base_url` is with the version: `https://api.openai.com/v1`."""
 
-    http: ProviderHttp
-    base_url: str
-    """With the version: `https://api.openai.com/v1`."""
-    api_key: str = field(default="", repr=False)
-
-    async def check(self, model: str, *, timeout_seconds: float) -> None:
-        """Ask for the model's entry."""
-        await self.http.get(
-            f"{self._root()}/models/{model}", model=model, headers=self._headers(), timeout=timeout_seconds
-        )
-
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
-        """Stream one answer; closing the generator closes the connection."""
-        events = self.http.post_events(
-            f"{self._root()}/chat/completions",
-            model=request.model,
-            headers=self._headers(),
-            body=_body(request),
-            timeout=request.timeout_seconds,
-        )
-        state = _Answer(request.model)
-        async with contextlib.aclosing(events):
-            async for event in events:
-                if event.data == "[DONE]":
-                    break
-                chunk = state.take(event)
-                if chunk is not None:
-                    yield chunk
-        yield state.last()
-
-    def _root(self) -> str:
-        return self.base_url.rstrip("/")
+    __slots__ = ()
 
     def _headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+    def _messages(self) -> str:
+        return "chat/completions"
+
+    def _body(self, request: GenerationRequest) -> dict[str, Any]:
+        return _body(request)
+
+    def _answer(self, model: str) -> Answer:
+        return _Answer(model)
 
 
 def _body(request: GenerationRequest) -> dict[str, Any]:
@@ -84,9 +60,13 @@ class _Answer:
     model: str
     reason: str = ""
     usage: Usage | None = None
+    stopped: bool = False
 
     def take(self, event: Event) -> Chunk | None:
-        message = _object(self.model, event)
+        if event.data == "[DONE]":
+            self.stopped = True
+            return None
+        message = message_of(self.model, event)
         if "error" in message:
             raise failures.from_text(self.model, str(message["error"]))
         usage = message.get("usage")
@@ -103,10 +83,3 @@ class _Answer:
         if self.reason not in _FINISH:
             raise failures.refused(self.model, self.reason)
         return Chunk("", 0, _FINISH[self.reason], self.usage)
-
-
-def _object(model: str, event: Event) -> dict[str, Any]:
-    try:
-        return event.json()
-    except ValueError as error:
-        raise failures.unavailable(model, "answered outside of its contract") from error
