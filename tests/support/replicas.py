@@ -77,6 +77,11 @@ class Replica:
         return await asyncio.to_thread(process.wait, 20)
 
     @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def runs(self) -> bool:
         """Whether it was started and not ended here."""
         return self._process is not None

@@ -23,6 +23,7 @@ from tests.support.edge import LONG, Answer, Edge, Frames
 from tests.support.stack import Stack
 
 OPTIONS = {"max_tokens": 200, "min_tokens": 200, "recall": False}
+LONG_OPTIONS = {"max_tokens": 900, "min_tokens": 900, "recall": False}
 PAUSE_SECONDS = 0.02
 LAST_SECONDS = 120.0
 Call = Callable[[Edge], Awaitable[Answer]]

@@ -21,7 +21,7 @@ from mesh.runtime.ids import new_id
 from mesh.turnlog import Claimed, Leases, Link, NotMine, TurnKey
 from tests.chaos.fault import Outcome
 from tests.chaos.scenarios import turnlogs
-from tests.chaos.scenarios.load import OPTIONS, client, damage
+from tests.chaos.scenarios.load import LONG_OPTIONS, client, damage
 from tests.support.edge import LONG, Edge, Frames
 from tests.support.redis_server import redis_server
 from tests.support.replicas import replica
@@ -41,6 +41,7 @@ QUEUE = "slm"
 WORKER = "worker-slm"
 PAUSED_SECONDS = 4.0
 STREAMS = 6
+MOST_ROUNDS = 4
 
 
 async def run(stack: Stack, *, seed: int, quick: bool) -> Outcome:
@@ -140,34 +141,48 @@ async def _go_on(leases: Leases, claimed: Claimed, choice: random.Random) -> Non
 
 
 async def of_processes(stack: Stack, *, pauses: int) -> tuple[int, int, list[str]]:
-    """Pause the real worker beside another one; give turns, those taken over, and what went wrong."""
-    turns = contested = 0
+    """Pause a real worker beside another one; give turns, those taken over, and what went wrong.
+
+    The two workers are paused in turns. A pause counts where the paused one held a turn.
+    """
+    turns = contested = effective = rounds = 0
     wrong: list[str] = []
-    async with client(stack) as edge, replica(stack.settings, WORKER), Link.open(
-        turnlogs.redis_url(stack)
-    ) as link:
-        for _ in range(pauses):
-            streams = await _streams_over_a_pause(stack, edge)
-            turns += len(streams)
+    async with (
+        client(stack) as edge,
+        replica(stack.settings, WORKER) as second,
+        Link.open(turnlogs.redis_url(stack)) as link,
+    ):
+        while effective < pauses and rounds < pauses * MOST_ROUNDS:
+            victim = (await stack.process(WORKER)).pid if rounds % 2 == 0 else second.pid
+            assert victim is not None
+            streams = await _streams_over_a_pause(edge, victim)
+            taken = 0
             for frames in streams:
                 log = await turnlogs.entries(link, TurnKey(stack.tenant, frames.turn_id))
-                contested += len(turnlogs.epochs(log)) > 1
+                taken += len(turnlogs.epochs(log)) > 1
                 wrong += await damage(edge, frames)
                 wrong += [f"{frames.turn_id}: {one}" for one in turnlogs.damage(log)]
+            turns, contested, rounds = turns + len(streams), contested + taken, rounds + 1
+            effective += bool(taken)
+    if effective < pauses:
+        wrong.append(f"{effective} of {rounds} paused workers held a turn, {pauses} were wanted")
     return turns, contested, wrong
 
 
-async def _streams_over_a_pause(stack: Stack, edge: Edge) -> list[Frames]:
-    """Stream while the worker sleeps for longer than its leases last, and wakes again."""
+async def _streams_over_a_pause(edge: Edge, worker: int) -> list[Frames]:
+    """Stream while a worker sleeps for longer than its leases last, and wakes again."""
     sessions = await asyncio.gather(*(edge.session("bootstrap") for _ in range(STREAMS)))
-    options = OPTIONS | {"max_tokens": 400, "min_tokens": 400}
-    running = [asyncio.create_task(edge.turn(one, LONG, options=options)) for one in sessions]
-    await asyncio.sleep(1.0)
-    worker = (await stack.process(WORKER)).pid
-    assert worker is not None
+    streams = [Frames(session_id=one) for one in sessions]
+    running = [
+        asyncio.create_task(edge.turn(frames.session_id, LONG, frames=frames, options=LONG_OPTIONS))
+        for frames in streams
+    ]
+    while not all(frames.text or frames.end for frames in streams):  # noqa: ASYNC110 - all of them
+        await asyncio.sleep(0.02)
     os.kill(worker, signal.SIGSTOP)
     try:
         await asyncio.sleep(PAUSED_SECONDS)
     finally:
         os.kill(worker, signal.SIGCONT)
-    return list(await asyncio.gather(*running))
+    await asyncio.gather(*running)
+    return streams

@@ -17,7 +17,7 @@ from typing import Any
 from mesh.turnlog import Link, TurnKey
 from tests.chaos.fault import Outcome
 from tests.chaos.scenarios import turnlogs
-from tests.chaos.scenarios.load import client, damage
+from tests.chaos.scenarios.load import LONG_OPTIONS, client, damage
 from tests.support.edge import LONG, Edge, Frames, Json
 from tests.support.replicas import Replica, replica
 from tests.support.stack import Stack
@@ -26,7 +26,6 @@ NAME = "takeover after a worker's death"
 QUICK, LONG_RUN = 5, 20
 WORKER = "worker-slm"
 STREAMS = 6
-OPTIONS: Json = {"max_tokens": 400, "min_tokens": 400, "recall": False}
 BOUND_S = 2.5
 MOST_ROUNDS = 3
 
@@ -95,10 +94,10 @@ async def _one_death(
     sessions = await asyncio.gather(*(edge.session("bootstrap") for _ in range(STREAMS)))
     streams = [Timed(session_id=one) for one in sessions]
     running = [
-        asyncio.create_task(edge.turn(frames.session_id, LONG, frames=frames, options=OPTIONS))
+        asyncio.create_task(edge.turn(frames.session_id, LONG, frames=frames, options=LONG_OPTIONS))
         for frames in streams
     ]
-    while not all(len(frames.events) > MOST_ROUNDS for frames in streams):  # noqa: ASYNC110 - all of them
+    while not all(frames.text or frames.end for frames in streams):  # noqa: ASYNC110 - all of them
         await asyncio.sleep(0.02)
     owners = {frames.turn_id: await _owner(link, stack, frames) for frames in streams}
     killed_at = time.monotonic()

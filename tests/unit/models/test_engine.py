@@ -70,7 +70,10 @@ class Engine:
     def __init__(self, folder: Path, *, slots: int, queue: int = 64, window: int = 256) -> None:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.decoder = Decoder(folder, slots=slots, window=window, threads=1)
-        self.scheduler = Scheduler(self.decoder, self.tokenizer, queue=queue)
+        self.occupied: list[tuple[int, int]] = []
+        self.scheduler = Scheduler(
+            self.decoder, self.tokenizer, queue=queue, occupied=lambda *one: self.occupied.append(one)
+        )
 
     def start(self, prompt: str, *, stream: bool = True, **sampling: Any) -> Collector:
         sink = Collector()
@@ -248,3 +251,14 @@ def test_min_tokens_holds_back_the_end(engine: Engine) -> None:
     held = engine.run(PROMPTS[1], temperature=0.0, max_tokens=60, logit_bias=eager, min_tokens=20)
     assert [sum(delta.tokens for delta in sink.deltas) for sink in (free, held)] == [1, 21]
     assert {sink.deltas[-1].finish for sink in (free, held)} == {"stop"}
+
+
+def test_slots_that_are_taken_and_requests_that_wait_are_told(bootstrap: Path) -> None:
+    engine = Engine(bootstrap, slots=2)
+    long: dict[str, Any] = {"max_tokens": 200, "ignore_eos": True}
+    sinks = [engine.start(prompt, **long) for prompt in PROMPTS[:3]]
+    assert all(sink.over.wait(WAIT_S) for sink in sinks)
+    engine.scheduler.close()
+    assert (2, 1) in engine.occupied
+    assert engine.occupied[-1] == (0, 0)
+    assert max(running for running, _ in engine.occupied) == 2
