@@ -46,6 +46,10 @@ class Spotter:
         """A regular expression that matches every spelling of every canary."""
         return self._any.pattern
 
+    def may_be_in(self, content: bytes) -> bool:
+        """Whether a content is worth a closer look."""
+        return any(form.encode() in content for form in self._spelled)
+
     def seen(self, content: str | bytes) -> set[str]:
         """The canaries in a content."""
         text = content if isinstance(content, str) else content.decode("latin-1")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ MEASURED = ("service", "worker", "control-plane")
 ENVOY_ADMIN = ("envoy-admin", "envoy-admin-next")
 PAUSE = 0.5
 PAGE = 1000
+NOWHERE: Mapping[TopicPartition, int] = {}
 
 _QUERIES = {
     "sessions": "select * from orchestrator.sessions where tenant = any($1)",
@@ -89,11 +90,14 @@ class Watched:
 class Holdings:
     """The stores of one stack, as their administrator sees them."""
 
-    def __init__(self, stack: Stack, watched: Sequence[Watched]) -> None:
-        """Take the stack and whose things to read."""
+    def __init__(
+        self, stack: Stack, watched: Sequence[Watched], *, since: Mapping[TopicPartition, int] = NOWHERE
+    ) -> None:
+        """Take the stack and whose things to read; records before `since` are passed over."""
         self._stack = stack
         self._settings = stack.settings
         self._watched = watched
+        self._since = since
         self._tenants = [one.tenant.tenant for one in watched]
         self._spotter = Spotter([one.owner for one in watched])
 
@@ -182,7 +186,7 @@ class Holdings:
         found: list[Published] = []
         seen: list[Sighting] = []
         async with consumer(self._settings) as reader:
-            async for record in _all_records(reader):
+            async for record in _all_records(reader, self._since):
                 headers = header_values(record.headers)
                 tenant = headers.get(TENANT, "")
                 place = f"{record.topic}/{record.partition}@{record.offset}"
@@ -229,9 +233,11 @@ class Holdings:
 
     def _logs(self) -> Iterator[Sighting]:
         for path in sorted(self._settings.home.log.iterdir()):
-            with path.open(encoding="utf-8", errors="replace") as lines:
-                for number, line in enumerate(lines, start=1):
-                    yield from self._spotter.sightings(line, place=f"log/{path.name}:{number}")
+            content = path.read_bytes()
+            if not self._spotter.may_be_in(content):
+                continue
+            for number, line in enumerate(content.splitlines(), start=1):
+                yield from self._spotter.sightings(line, place=f"log/{path.name}:{number}")
 
     async def _metrics(self) -> list[Sighting]:
         seen: list[Sighting] = []
@@ -326,11 +332,18 @@ async def _ends(reader: AIOKafkaConsumer) -> dict[TopicPartition, tuple[int, int
     return {place: (first[place], last[place]) for place in places if last[place] > first[place]}
 
 
-async def _all_records(reader: AIOKafkaConsumer) -> AsyncIterator[Any]:
-    left = {place: end for place, (_, end) in (await _ends(reader)).items()}
+async def ends_now(settings: StackSettings) -> dict[TopicPartition, int]:
+    """Where every topic ends: what a run writes comes after."""
+    async with consumer(settings) as reader:
+        return {place: end for place, (_, end) in (await _ends(reader)).items()}
+
+
+async def _all_records(reader: AIOKafkaConsumer, since: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:
+    ends = await _ends(reader)
+    left = {place: end for place, (_, end) in ends.items() if since.get(place, 0) < end}
     reader.assign(list(left))
-    if left:
-        await reader.seek_to_beginning(*left)
+    for place in left:
+        reader.seek(place, max(since.get(place, 0), ends[place][0]))
     while left:
         for records in (await reader.getmany(*left, timeout_ms=1000)).values():
             for record in records:

@@ -1,4 +1,4 @@
-"""A small journal and what a platform without a fault holds after it, written by hand for the checker's tests.
+"""A small journal and what a platform without a fault holds after it: for the tests of the checker.
 
 One tenant with one session, one streamed turn over two connections, one memory, one key; a second tenant
 that has nothing but its canary.
