@@ -66,7 +66,8 @@ class Catalogue:
         Raises:
             InvalidArgument: `after` did not come from here.
         """
-        if page.after and page.after[:2] not in (_BUILT_IN, _OWN):
+        # A name prints; a store may not even read a text that does not (NUL).
+        if page.after and (page.after[:2] not in (_BUILT_IN, _OWN) or not page.after.isprintable()):
             raise errors.page_token_invalid()
         found: list[Model] = []
         if not page.after.startswith(_OWN):

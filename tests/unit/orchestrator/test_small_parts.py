@@ -21,7 +21,10 @@ def test_page_token_gives_its_place_again(place: str) -> None:
     assert paging.after("sessions", paging.token("sessions", place)) == place
 
 
-@pytest.mark.parametrize("token", ["x", "%%%", "c2Vzc2lvbnM", paging.token("turns of ses_1", "4"), "é"])
+@pytest.mark.parametrize(
+    "token",
+    ["x", "%%%", "c2Vzc2lvbnM", paging.token("turns of ses_1", "4"), paging.token("sessions", "ses_\0"), "é"],
+)
 def test_foreign_page_token_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="page token"):
         paging.after("sessions", token)
