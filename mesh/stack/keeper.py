@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from mesh.stack.servers.server import Runnable
 
 START_LIMIT = 120.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.03, 0.25
+NO_ROOM = 1 << 20
 
 
 class Keeper:
@@ -73,14 +76,16 @@ class Keeper:
         """Wait until it is ready.
 
         Args:
-            patient: let it die and be started again, until it is given up.
+            patient: let it die and be started again, until it is given up or wants room on a disk.
 
         Raises:
             StackError: it died, was given up, or could not be started.
         """
         async with self._moved:
             while self.lifecycle.state is not State.READY:
-                if self.failure is not None and not (patient and self.running):
+                if self.failure is not None and not (
+                    patient and self.running and self.failure.code is not Code.DISK_FULL
+                ):
                     raise self.failure
                 if not self.running:
                     raise self._death()
@@ -107,29 +112,56 @@ class Keeper:
     async def _keep(self) -> None:
         try:
             while True:
-                code = await self._once()
-                self.lifecycle = self.lifecycle.died(code=code, now=time.monotonic(), policy=self._policy)
+                await self._live()
                 if self.lifecycle.state is not State.BACKOFF:
                     break
-                self.failure = self._death()
                 await self._tell()
                 await asyncio.sleep(self._policy.delay(len(self.lifecycle.deaths)))
-            if self.lifecycle.state is State.FAILED:
-                self.failure = self._given_up()
+        finally:
+            self._task = None
+            await self._tell()
+
+    async def _live(self) -> None:
+        """Let it live once, and judge its end.
+
+        What ended for want of room is tried again for as long as it takes: that is no fault of the
+        program, it passes when somebody frees some space, and nobody should have to do more than that.
+        """
+        try:
+            code = await self._once()
         except StackError as error:
             self._cannot(error)
+            return
         except OSError as error:
             known = storage_failure(error, self._home.root)
             if known is None:
                 raise
             self._cannot(known)
-        finally:
-            self._task = None
-            await self._tell()
+            return
+        full = self._disk_full()
+        self.lifecycle = self.lifecycle.died(
+            code=code, now=time.monotonic(), policy=self._policy, blameless=full is not None
+        )
+        if self.lifecycle.state is State.BACKOFF:
+            self.failure = full or self._death()
+        elif self.lifecycle.state is State.FAILED:
+            self.failure = self._given_up()
 
     def _cannot(self, error: StackError) -> None:
         self.failure = error
-        self.lifecycle = Lifecycle(state=State.FAILED, restarts=self.lifecycle.restarts)
+        if error.code is Code.DISK_FULL:
+            self.lifecycle = self.lifecycle.waiting(now=time.monotonic(), policy=self._policy)
+        else:
+            self.lifecycle = Lifecycle(state=State.FAILED, restarts=self.lifecycle.restarts)
+
+    def _disk_full(self) -> StackError | None:
+        """Say so where it died for want of room: it wrote that, or there was no room to write it."""
+        said = self._death()
+        if said.code is Code.DISK_FULL:
+            return said
+        places = (self._home.log, self._home.data(self.name))
+        full = [one for one in places if one.exists() and shutil.disk_usage(one).free < NO_ROOM]
+        return storage_failure(OSError(errno.ENOSPC, ""), full[0]) if full else None
 
     async def _once(self) -> int:
         await self.runnable.prepare()
@@ -137,7 +169,12 @@ class Keeper:
         child = await Child.spawn(launch, self.log)
         self.child = child
         if child.identity is not None:
-            orphans.record(self._home.pids, self.pid_name, child.identity)
+            try:
+                orphans.record(self._home.pids, self.pid_name, child.identity)
+            except OSError:
+                # Unrecorded it would outlive a crash of ours; it has not begun to work yet.
+                await child.stop(signal.SIGKILL, grace=1.0)
+                raise
         self.lifecycle = self.lifecycle.spawned()
         await self._tell()
         watching = asyncio.create_task(self._watch(), name=f"watch {self.name}")

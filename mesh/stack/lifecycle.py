@@ -76,13 +76,29 @@ class Lifecycle:
         """It answered its probe."""
         return replace(self, state=State.READY) if self.state is State.STARTING else self
 
-    def died(self, *, code: int, now: float, policy: RestartPolicy) -> Lifecycle:
-        """It ended: as asked, or unasked and then to be started again or given up."""
+    def died(self, *, code: int, now: float, policy: RestartPolicy, blameless: bool = False) -> Lifecycle:
+        """It ended: as asked, or unasked and then to be started again or given up.
+
+        Args:
+            code: its exit code, or the signal as a negative number.
+            now: seconds on any steady clock.
+            policy: how often and how soon it is started again.
+            blameless: its surroundings ended it (a full disk): it is never given up for that.
+        """
         if self.state in (State.STOPPING, State.STOPPED):
             return replace(self, state=State.STOPPED, last_exit=code)
         recent = (*(at for at in self.deaths if now - at < policy.window), now)
+        if blameless:
+            return replace(self.waiting(now=now, policy=policy), last_exit=code)
         state = State.FAILED if len(recent) >= policy.limit else State.BACKOFF
         return replace(self, state=state, deaths=recent, last_exit=code)
+
+    def waiting(self, *, now: float, policy: RestartPolicy) -> Lifecycle:
+        """It could not be started, or live, for a reason that passes: the pauses grow, and that is all."""
+        if self.state in (State.STOPPING, State.STOPPED):
+            return self
+        recent = (*(at for at in self.deaths if now - at < policy.window), now)
+        return replace(self, state=State.BACKOFF, deaths=recent[1 - policy.limit :])
 
     def stopping(self) -> Lifecycle:
         """Somebody asked it to end."""

@@ -71,3 +71,22 @@ def test_a_start_by_hand_forgets_the_deaths() -> None:
 @pytest.mark.parametrize("state", [s for s in State if s is not State.STARTING])
 def test_only_a_starting_process_becomes_ready(state: State) -> None:
     assert Lifecycle(state=state).became_ready().state is state
+
+
+@given(st.lists(st.tuples(st.floats(min_value=0.0, max_value=60.0), st.booleans()), min_size=1, max_size=60))
+def test_what_ends_for_want_of_room_is_never_given_up_for_that(steps: list[tuple[float, bool]]) -> None:
+    found, now = Lifecycle(), 0.0
+    for gap, started in steps:
+        now += gap
+        if started:
+            found = found.spawned().died(code=1, now=now, policy=POLICY, blameless=True)
+        else:
+            found = found.waiting(now=now, policy=POLICY)
+        assert found.state is State.BACKOFF
+        assert POLICY.delay(len(found.deaths)) <= POLICY.longest
+
+
+def test_waiting_ends_nothing_that_was_asked_to_end() -> None:
+    asked = Lifecycle().spawned().stopping()
+    assert asked.waiting(now=1.0, policy=POLICY) == asked
+    assert asked.died(code=1, now=1.0, policy=POLICY, blameless=True).state is State.STOPPED
