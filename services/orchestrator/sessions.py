@@ -19,8 +19,6 @@ from services.orchestrator.turns import Turns
 Item = TypeVar("Item")
 _LONGEST_NUMBER = 9
 """Digits of a turn's number in a page token: less than what the store counts to."""
-_LONGEST_NUMBER = 9
-"""Digits of a turn's number in a page token: less than what the store counts to."""
 
 
 @dataclass(frozen=True, slots=True)
