@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Protocol
 
 from tests.chaos.fault import Outcome
+from tests.chaos.scenarios import disconnects, races, rolling, rotation, takeover
 from tests.support.stack import Stack
 
 
@@ -17,4 +18,10 @@ class Scenario(Protocol):
         ...
 
 
-SCENARIOS: Mapping[str, Scenario] = {}
+SCENARIOS: Mapping[str, Scenario] = {
+    "rolling": rolling.run,
+    "rotation": rotation.run,
+    "races": races.run,
+    "takeover": takeover.run,
+    "disconnects": disconnects.run,
+}

@@ -3,7 +3,7 @@
 Most races run the worker's own writing (`workers.slm.journal`) in two to four writers that all live, on a
 Redis of their own, where a lease is over at once: each takes the turn from the others in mid-sentence,
 each cuts its frames at other tokens, and who was refused may claim again. The rest are the real worker
-process: it is paused (SIGSTOP) until its leases are over, another one takes its turns, it wakes and writes on.
+process: it is paused (SIGSTOP) until its leases are over, another takes its turns, it wakes and writes on.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ NAME = "races of live writers"
 QUICK, LONG_RUN = (100, 1), (1000, 10)
 SIDE_BY_SIDE = 20
 SOURCE = "".join(chr(0x41 + i % 26) + chr(0xE0 + i % 20) for i in range(150))
-OPENING = tuple(
-    turns_pb.TurnEvent(seq=seq, **{kind: {}}).SerializeToString()
-    for seq, kind in enumerate(("accepted", "recalled"))
+OPENING = (
+    turns_pb.TurnEvent(seq=0, accepted=turns_pb.Accepted()).SerializeToString(),
+    turns_pb.TurnEvent(seq=1, recalled=turns_pb.Recalled()).SerializeToString(),
 )
 QUEUE = "slm"
 WORKER = "worker-slm"

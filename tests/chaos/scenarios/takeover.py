@@ -54,9 +54,7 @@ async def run(stack: Stack, *, seed: int, quick: bool) -> Outcome:
     found = await kill(stack, QUICK if quick else LONG_RUN)
     median = found.figures.get("stall_p50_s", 0.0)
     late = () if median <= BOUND_S else (f"the median stall is {median:.2f} s, the bound {BOUND_S} s",)
-    return Outcome(
-        name=NAME, counts=found.counts, figures=found.figures, wrong=(*found.wrong, *late)
-    )
+    return Outcome(name=NAME, counts=found.counts, figures=found.figures, wrong=(*found.wrong, *late))
 
 
 async def kill(stack: Stack, kills: int) -> Outcome:
@@ -64,9 +62,11 @@ async def kill(stack: Stack, kills: int) -> Outcome:
     stalls: list[float] = []
     wrong: list[str] = []
     deadly = rounds = turns = 0
-    async with client(stack) as edge, replica(stack.settings, WORKER) as second, Link.open(
-        turnlogs.redis_url(stack)
-    ) as link:
+    async with (
+        client(stack) as edge,
+        replica(stack.settings, WORKER) as second,
+        Link.open(turnlogs.redis_url(stack)) as link,
+    ):
         while deadly < kills and rounds < kills * MOST_ROUNDS:
             streams, killed_at, owners = await _one_death(stack, edge, link, second, theirs=rounds % 2 == 0)
             rounds += 1
