@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -19,12 +20,17 @@ from mesh.pki.workloads import workload
 
 NODE = "edge"
 _CLUSTER = "xds"
+_HEAP = "envoy.resource_monitors.fixed_heap"
+_HEAP_BYTES = 2 * 1024**3
+_MOST_CONNECTIONS = 20_000
 _PROTOCOL = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 # The default waits up to 30 s: too long for a control plane that restarts in one.
 _RECONNECT: Resource = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}
 
 
-def bootstrap(*, folder: Path, control_plane: Address, admin: Address) -> Resource:
+def bootstrap(
+    *, folder: Path, control_plane: Address, admin: Address, connections: int = _MOST_CONNECTIONS
+) -> Resource:
     """Give the bootstrap of an edge whose SDS files lie in `folder`."""
     return {
         "node": {"id": NODE, "cluster": NODE},
@@ -41,17 +47,66 @@ def bootstrap(*, folder: Path, control_plane: Address, admin: Address) -> Resour
         },
         "static_resources": {"clusters": [_control_plane(folder, control_plane)]},
         "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
-        "overload_manager": {
-            "resource_monitors": [
-                extension(
-                    "envoy.resource_monitors.global_downstream_max_connections",
-                    "envoy.extensions.resource_monitors.downstream_connections.v3"
-                    ".DownstreamConnectionsConfig",
-                    max_active_downstream_connections=20_000,
-                )
-            ]
-        },
+        "overload_manager": _overload_manager(connections),
     }
+
+
+def connections_within(descriptors: int) -> int:
+    """Give how many clients may be connected with so many file descriptors.
+
+    The rest is for upstreams and files: an edge that has none left accepts in vain, in a loop, and
+    reaches no service either.
+    """
+    return min(_MOST_CONNECTIONS, descriptors - min(1024, descriptors // 4))
+
+
+def _overload_manager(connections: int) -> Resource:
+    """Shed load step by step as the heap fills, rather than be killed with every stream on it.
+
+    First idle connections live shorter, then the streams that hold the most memory end, then requests
+    are refused; live streams that hold little go on.
+    """
+    connected = extension(
+        "envoy.resource_monitors.global_downstream_max_connections",
+        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=connections,
+    )
+    heap = extension(
+        _HEAP,
+        "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+        max_heap_size_bytes=_HEAP_BYTES,
+    )
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [connected, heap],
+        # Streams that buffer less than 1 MiB are never ended for their memory.
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": 20},
+        "actions": [
+            {
+                **_when_heap("envoy.overload_actions.reduce_timeouts", 0.7, 0.95),
+                "typed_config": typed(
+                    "envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+                    timer_scale_factors=[
+                        {"timer": "HTTP_DOWNSTREAM_CONNECTION_IDLE", "min_timeout": "2s"},
+                        {"timer": "TRANSPORT_SOCKET_CONNECT", "min_timeout": "1s"},
+                    ],
+                ),
+            },
+            _when_heap("envoy.overload_actions.reset_high_memory_stream", 0.8, 0.95),
+            _when_heap("envoy.overload_actions.shrink_heap", 0.85),
+            _when_heap("envoy.overload_actions.stop_accepting_requests", 0.95),
+            _when_heap("envoy.overload_actions.stop_accepting_connections", 0.98),
+        ],
+    }
+
+
+def _when_heap(action: str, share: float, saturated: float | None = None) -> Resource:
+    """Take an action from a share of the heap on, or by degrees up to a second one."""
+    if saturated is None:
+        trigger: Resource = {"threshold": {"value": share}}
+    else:
+        trigger = {"scaled": {"scaling_threshold": share, "saturation_threshold": saturated}}
+    return {"name": action, "triggers": [{"name": _HEAP, **trigger}]}
 
 
 def secret_files(pki: Path) -> dict[str, Resource]:
@@ -77,7 +132,9 @@ def prepare(*, home: Path, control_plane: Address, admin: Address) -> Resource:
         temporary = folder / f"{name}.tmp"
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
         temporary.replace(folder / name)
-    return bootstrap(folder=folder, control_plane=control_plane, admin=admin)
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = connections_within(descriptors)
+    return bootstrap(folder=folder, control_plane=control_plane, admin=admin, connections=connections)
 
 
 def _secret(name: str, kind: str, content: Resource) -> Resource:

@@ -39,7 +39,11 @@ def listeners(snapshot: Snapshot) -> list[Resource]:
             "name": "edge-tls",
             "address": socket(edge.tls),
             "filter_chains": [
-                {"filters": [_http_manager(snapshot, "tls")], "transport_socket": _downstream_tls()}
+                {
+                    "filters": [_http_manager(snapshot, "tls")],
+                    "transport_socket": _downstream_tls(),
+                    "transport_socket_connect_timeout": "10s",
+                }
             ],
             "per_connection_buffer_limit_bytes": _BUFFER_BYTES,
         },
@@ -55,7 +59,7 @@ def _http_manager(snapshot: Snapshot, name: str) -> Resource:
         "early_header_mutation_extensions": [_strip_internal_headers()],
         "access_log": [_access_log(snapshot)],
         "tracing": _tracing(snapshot),
-        **_connection_rules(),
+        **_connection_rules(snapshot.edge.request_seconds),
         **_identity_rules(),
     }
     return {
@@ -64,7 +68,11 @@ def _http_manager(snapshot: Snapshot, name: str) -> Resource:
     }
 
 
-def _connection_rules() -> dict[str, Any]:
+def _connection_rules(request_seconds: float) -> dict[str, Any]:
+    """Bound what a client may take its time with; an answer may take as long as its route says.
+
+    A stream that has no request left to send is not counted, so a turn may last for ever.
+    """
     return {
         "codec_type": "AUTO",
         "normalize_path": True,
@@ -72,6 +80,7 @@ def _connection_rules() -> dict[str, Any]:
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "stream_idle_timeout": "300s",
         "request_headers_timeout": "10s",
+        "request_timeout": f"{request_seconds:g}s",
         "delayed_close_timeout": "1s",
         "drain_timeout": "5s",
         "http2_protocol_options": {
@@ -80,7 +89,7 @@ def _connection_rules() -> dict[str, Any]:
             "initial_connection_window_size": 8 * 1024 * 1024,
             "connection_keepalive": {"interval": "60s", "timeout": "20s"},
         },
-        "common_http_protocol_options": {"max_headers_count": 100, "idle_timeout": "3600s"},
+        "common_http_protocol_options": {"max_headers_count": 100, "idle_timeout": "600s"},
     }
 
 

@@ -57,6 +57,7 @@ class EdgeSettings:
         collector: address of an OpenTelemetry collector (gRPC), if there is one.
         trace_percent: how much of the traffic is sampled when there is a collector.
         origins: RE2 expressions of the browser origins that may call.
+        request_seconds: how long a client may take to send one whole request.
     """
 
     http: Address
@@ -65,6 +66,7 @@ class EdgeSettings:
     collector: Address | None = None
     trace_percent: float = 1.0
     origins: tuple[str, ...] = (r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?",)
+    request_seconds: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,9 @@ class Settings(ProcessSettings):
         default=(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?",),
         description="RE2 expressions of browser origins that may call.",
     )
+    edge_request_seconds: float = Field(
+        default=120.0, gt=0, description="Bound on a client's sending of one whole request."
+    )
     descriptors: Path = Field(default=_DESCRIPTORS, description="The contracts' descriptor set.")
     certificates_renewed: bool = Field(
         default=True, description="Whether this process issues leaves; False with cert-manager."
@@ -44,4 +47,5 @@ class Settings(ProcessSettings):
             collector=Address.parse(collector) if collector else None,
             trace_percent=self.trace_ratio * 100,
             origins=self.edge_origins,
+            request_seconds=self.edge_request_seconds,
         )
