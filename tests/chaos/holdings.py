@@ -402,7 +402,7 @@ async def all_points(settings: StackSettings) -> AsyncIterator[tuple[str, models
     host, _, port = settings.ports.address("vectors").partition(":")
     client = AsyncQdrantClient(
         host=host, grpc_port=int(port), prefer_grpc=True, https=False, timeout=30,
-        api_key=Environment(settings).vectors_key(), check_compatibility=False,
+        headers={"api-key": Environment(settings).vectors_key()}, check_compatibility=False,
     )  # fmt: skip
     try:
         for one in (await client.get_collections()).collections:
