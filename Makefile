@@ -42,10 +42,10 @@ check: ## what continuous integration runs
 bench: ## measure, as ratios side by side, into bench.json
 	@$(DEV) tests.bench
 
-chaos: ## faults with a checker (SEED=7 repeats a run)
+chaos: ## faults with a checker, at most ten minutes (SEED=7 repeats a run)
 	@$(DEV) tests.chaos $(if $(SEED),--seed $(SEED))
 
-chaos-long: ## the same for an hour
+chaos-long: ## all faults, each process killed 20 times, for hours
 	@$(DEV) tests.chaos --long $(if $(SEED),--seed $(SEED))
 
 gen: ## generate gen/ from the contracts
