@@ -14,7 +14,7 @@ import signal
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from mesh.stack import bindings
+from mesh.stack import bindings, overrides
 from mesh.stack.errors import Code, StackError
 from mesh.stack.home import Home
 from mesh.stack.keeper import Keeper
@@ -53,13 +53,13 @@ def successor_of(old: Keeper, home: Home, *, changed: Callable[[Keeper], None]) 
         StackError: there can be only one, the old one does not run, or the other ports are taken.
     """
     runnable = replaceable(old.runnable)
-    if runnable is None or not old.lifecycle.alive:
-        why = "there can be only one of it" if runnable is None else "it does not run"
-        raise StackError(
-            f"{old.name} cannot be replaced while it serves: {why}",
-            fix=f"use `soma restart {old.name}`",
-            code=Code.BAD_REQUEST,
-        )
+    advertised = overrides.read(home.overrides, old.name).get(overrides.ADVERTISE)
+    if runnable is None:
+        raise _cannot(old, "there can be only one of it")
+    if not old.lifecycle.alive:
+        raise _cannot(old, "it does not run")
+    if advertised:
+        raise _cannot(old, f"the edge reaches it at {advertised}")
     twin = runnable.twin()
     own = frozenset(runnable.ports.values())
     bindings.require_free([twin], shared=own)
@@ -87,3 +87,11 @@ async def left(old: Keeper) -> None:
     if runnable is not None:
         await runnable.retire()
         await old.stop(grace=LEAVE_SECONDS, number=runnable.leave_signal)
+
+
+def _cannot(old: Keeper, why: str) -> StackError:
+    return StackError(
+        f"{old.name} cannot be replaced while it serves: {why}",
+        fix=f"use `soma restart {old.name}`",
+        code=Code.BAD_REQUEST,
+    )

@@ -22,7 +22,7 @@ async def test_no_call_fails_and_no_stream_is_damaged_while_processes_are_replac
 
 async def test_a_server_that_holds_data_is_not_replaced(stack: Stack) -> None:
     before = await stack.process("postgres")
-    with pytest.raises(CommandFailedError, match="there can be only one of it.*soma restart postgres"):
+    with pytest.raises(CommandFailedError, match="there can be only one of it"):
         await soma(stack.settings, "restart", "--rolling", "postgres")
     assert (await stack.process("postgres")).pid == before.pid
 
