@@ -127,7 +127,9 @@ class Kept:
         number = len(files)
         while size < passages:
             begin = time.perf_counter()
-            made = _document(number, [pair for _, pair in zip(range(A_DOCUMENT), told, strict=False)], encoder)
+            made = _document(
+                number, [pair for _, pair in zip(range(A_DOCUMENT), told, strict=False)], encoder
+            )
             if not made.keys:
                 raise RuntimeError(f"the packages of this machine tell only {size} passages")
             _write(self.folder / f"{number:0{_TITLE_DIGITS}}.npz", made)

@@ -28,6 +28,7 @@ from soma.orchestrator.v1 import service_pb2_grpc as rpc
 
 ENDS: Final = frozenset({"completed", "refused", "failed"})
 _PAUSE_SECONDS: Final = 0.1
+_REFUSED_SECONDS: Final = 1.0  # a client that was told the queue is full comes again after this
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,7 @@ class Journal:
     ended: float = 0.0
     cuts: int = 0
     gaps: list[float] = field(default_factory=list)
+    refusals: list[float] = field(default_factory=list)
     _last: float = 0.0
 
     @property
@@ -254,6 +256,7 @@ async def follow(
             events = client.resume(session_id, journal.turn_id, journal.next_seq)
         else:
             events = client.stream(session_id, text, request_id=request_id, **options)
+        begin, pause = time.perf_counter(), _PAUSE_SECONDS
         try:
             async with contextlib.aclosing(events):
                 async for event in events:
@@ -261,14 +264,24 @@ async def follow(
                         raise AssertionError(f"seq {event.seq} came again")
                     journal.take(event)
         except (grpc.aio.AioRpcError, aiohttp.ClientError) as error:
-            if isinstance(error, grpc.aio.AioRpcError) and error.code() not in _PASSING:
+            if _is_full(error):
+                journal.refusals.append(time.perf_counter() - begin)
+                pause = _REFUSED_SECONDS
+            elif isinstance(error, grpc.aio.AioRpcError) and error.code() not in _PASSING:
                 raise
         if not journal.ended:
-            journal.cuts += 1
-            await asyncio.sleep(_PAUSE_SECONDS)
+            journal.cuts += pause == _PAUSE_SECONDS
+            await asyncio.sleep(pause)
     return journal
 
 
+def _is_full(error: grpc.aio.AioRpcError | aiohttp.ClientError) -> bool:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    return isinstance(error, aiohttp.ClientResponseError) and error.status == _TOO_MANY
+
+
+_TOO_MANY: Final = 429
 _PASSING: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
 
 

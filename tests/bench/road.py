@@ -1,175 +1,204 @@
-"""The road of a turn against Triton driven directly with the same prompts.
+"""The road of a turn against Triton driven directly with the very same prompts.
 
-`python -m tests.bench.road` prints rows `{name, unit, ours, baseline, ratio, spread}` as JSON, on the
-stack of $SOMA_HOME (`make up` first). Rounds are interleaved: a round of the road, then the same of
-Triton alone. `ours` and `baseline` are medians over the rounds; `ratio` is ours / baseline; `spread`
-is the distance between the quartiles of the rounds' ratios divided by their median.
+`python -m tests.bench.road` prints rows as JSON (see `tests/bench/rows.py`), on a running stack. Rounds
+are interleaved: a round of turns through the edge, then Triton alone with the prompts, sampling and
+concurrency of that round, as the orchestrator's outbox holds them, recalled passages included. Answers
+have exactly 64 or 384 tokens (`min_tokens` = `max_tokens`). CPU is of all processes of the stack.
+
+A client that is refused because the queue is full comes again after a second, at most; where the
+streams exceed the admission bound, the refusals are a row of their own.
 """
+
+from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import statistics
-import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import uvloop
+from soma.slm.v1 import events_pb2
 
 from mesh.inference.ports import GenerationRequest, Sampling
 from mesh.inference.triton import Triton
-from mesh.stack.client_file import VARIABLES, ClientFile
-from mesh.stack.settings import StackSettings
-from services.orchestrator.domain.conversation import Said
-from services.orchestrator.domain.prompt import STOP, generation
-from tests.bench.driver import Client, connect, drive, quantile
+from tests.bench.driver import Client, Journal, check, connect, follow
+from tests.bench.rows import Bound, Row, emit, paired, quantile, shares, single
+from tests.bench.target import Target
+from tests.bench.usage import Watched, per
 
 QUESTION: Final = "How does the package manager decide which version of a library it installs, case {}?"
-TOKENS: Final = 64
-MODEL: Final = "slm"
+PERSONA: Final = "bootstrap"
+CLIENT: Final = "bench client"
+FEW: Final = 8  # streams up to which the worker lets the model send often; as workers/slm does
+# streams: turns of a round, by tokens of an answer
+LOADS: Final[Mapping[int, Mapping[int, int]]] = {
+    64: {1: 30, 10: 60, 50: 150, 100: 300, 200: 400},
+    384: {1: 10, 10: 40, 50: 100, 100: 150, 200: 200},
+}
+THROUGHPUT: Final = Bound(0.90, of="ratio", least=True)
+ADDED_MS: Final = Bound(30.0)
+FIRST_AT_100: Final = Bound(1.15, of="ratio")
+REFUSAL_MS: Final = Bound(50.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a round does."""
+
+    streams: int
+    turns: int
+    tokens: int
+    recall: bool
+
+    @property
+    def name(self) -> str:
+        """As the table calls it."""
+        return f"{self.streams} streams, {self.tokens} tokens, {'with' if self.recall else 'without'} recall"
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of one side: milliseconds to the first text, and characters a second."""
+    """One round of one side: milliseconds to the first text, and answers' tokens a second."""
 
-    first_p50: float
-    first_p95: float
+    firsts: Sequence[float]
     rate: float
+    refusals: Sequence[float] = ()
+    cpu: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the table."""
-
-    name: str
-    unit: str
-    ours: float
-    baseline: float
-    ratio: float
-    spread: float
-
-    @classmethod
-    def of(cls, name: str, unit: str, ours: Sequence[float], baseline: Sequence[float]) -> "Row":
-        """Sum rounds up."""
-        ratios = [a / b for a, b in zip(ours, baseline, strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        return cls(
-            name, unit, round(statistics.median(ours), 2), round(statistics.median(baseline), 2),
-            round(middle, 3), round((high - low) / middle, 3),
-        )  # fmt: skip
-
-
-async def road(client: Client, *, streams: int, turns: int, number: int) -> Round:
+async def road(client: Client, watched: Watched, load: Load, *, number: int) -> tuple[Round, list[Journal]]:
     """Run turns through everything."""
-    texts = [QUESTION.format(f"{number}-{place}") for place in range(turns)]
-    report = await drive(
-        client, streams=streams, turns=turns, persona="bootstrap", texts=texts,
-        max_tokens=TOKENS, temperature=0.0,
-    )  # fmt: skip
-    if report.damage:
-        raise RuntimeError(f"streams were damaged: {report.damage}")
-    firsts = [(j.first_delta - j.asked) * 1000 for j in report.journals]
-    rate = sum(len(j.text) for j in report.journals) / report.seconds
-    return Round(quantile(firsts, 0.5), quantile(firsts, 0.95), rate)
-
-
-async def direct(triton: Triton, *, streams: int, turns: int, number: int) -> Round:
-    """Ask Triton for the same, gathered in the same way."""
-    numbers = iter(range(turns))
-    firsts: list[float] = []
-    characters = 0
+    sessions = await asyncio.gather(*(client.create_session(PERSONA) for _ in range(load.turns)))
+    waiting = iter(enumerate(sessions))
+    journals: list[Journal] = []
 
     async def lane() -> None:
-        nonlocal characters
-        for place in numbers:
+        for place, session in waiting:
+            text = QUESTION.format(f"{number}-{place}")
+            options = {"max_tokens": load.tokens, "min_tokens": load.tokens, "temperature": 0.0}
+            journals.append(await follow(client, session, text, recall=load.recall, patience=300, **options))
+
+    before, own, begin = watched.usage(), time.process_time(), time.perf_counter()
+    await asyncio.gather(*(lane() for _ in range(load.streams)))
+    seconds = time.perf_counter() - begin
+    used = per(watched.usage().since(before) | {CLIENT: time.process_time() - own}, load.turns)
+    if damage := await check(client, journals):
+        raise RuntimeError(f"streams were damaged: {damage}")
+    firsts = [(one.first_delta - one.asked) * 1000 for one in journals]
+    refusals = [1000 * one for journal in journals for one in journal.refusals]
+    return Round(firsts, load.turns * load.tokens / seconds, refusals, used), journals
+
+
+async def direct(
+    triton: Triton, watched: Watched, asked: Sequence[events_pb2.GenerationRequest], *, streams: int
+) -> Round:
+    """Ask Triton for the same, gathered in the same way."""
+    waiting = iter(asked)
+    firsts: list[float] = []
+    tokens = 0
+
+    async def lane() -> None:
+        nonlocal tokens
+        for one in waiting:
             start, first = time.perf_counter(), 0.0
-            async for chunk in triton.stream(_request(QUESTION.format(f"{number}-{place}"), streams)):
+            async for chunk in triton.stream(_request(one, streams)):
                 if chunk.text and not first:
                     first = time.perf_counter() - start
-                characters += len(chunk.text)
+            tokens += one.sampling.max_tokens
             firsts.append(first * 1000)
 
-    begin = time.perf_counter()
+    before, begin = watched.usage(), time.perf_counter()
     await asyncio.gather(*(lane() for _ in range(streams)))
     seconds = time.perf_counter() - begin
-    return Round(quantile(firsts, 0.5), quantile(firsts, 0.95), characters / seconds)
+    return Round(firsts, tokens / seconds, (), per(watched.usage().since(before), len(asked)))
 
 
-def _request(question: str, streams: int) -> GenerationRequest:
-    history: tuple[Said, ...] = ()
-    prompt = generation(
-        instructions="", question=question, history=history, sources=(), window=1024,
-        max_tokens=TOKENS, count=len,
-    )  # fmt: skip
-    interval = 30 if streams <= 8 else 60
-    sampling = Sampling(max_tokens=TOKENS, stop=STOP, stream_interval_ms=interval)
-    return GenerationRequest(model=MODEL, prompt=prompt.text, sampling=sampling)
+def _request(asked: events_pb2.GenerationRequest, streams: int) -> GenerationRequest:
+    given = asked.sampling
+    sampling = Sampling(
+        max_tokens=given.max_tokens,
+        min_tokens=given.min_tokens,
+        temperature=given.temperature,
+        stop=tuple(given.stop),
+        stream_interval_ms=30 if streams <= FEW else 100,  # as workers/slm/config.py
+    )
+    return GenerationRequest(model=asked.model.provider_model, prompt=asked.prompt, sampling=sampling)
 
 
-async def measure(client: Client, triton: Triton, *, rounds: int) -> list[Row]:
+def rows(load: Load, ours: Sequence[Round], theirs: Sequence[Round]) -> list[Row]:
+    """Sum the rounds of a load up."""
+    name = f"road against bare Triton, {load.name}"
+    found = [
+        paired(f"{name}: throughput", "tokens/s", [o.rate for o in ours], [t.rate for t in theirs],
+               bound=THROUGHPUT)
+    ]  # fmt: skip
+    for share, words in ((0.5, "p50"), (0.95, "p95")):
+        mine = [quantile(one.firsts, share) for one in ours]
+        base = [quantile(one.firsts, share) for one in theirs]
+        bound = FIRST_AT_100 if load.streams == 100 and words == "p95" else None
+        found.append(paired(f"{name}: first text {words}", "ms", mine, base, bound=bound))
+        if load.streams == 1:
+            added = [a - b for a, b in zip(mine, base, strict=True)]
+            limit = ADDED_MS if load.recall and words == "p95" else None
+            row = single(f"{name}: added to the first text {words}", "ms", added, bound=limit,
+                         beside=statistics.median(base))  # fmt: skip
+            found.append(row)
+    refusals = [one for round_ in ours for one in round_.refusals]
+    if refusals:
+        found.append(
+            single(f"{name}: refusal past the admission bound, p95", "ms", [quantile(refusals, 0.95)],
+                   bound=REFUSAL_MS, note=f"{len(refusals)} refusals")
+        )  # fmt: skip
+    mean = {key: statistics.mean(one.cpu.get(key, 0.0) for one in ours) for key in ours[0].cpu}
+    found += shares(f"CPU of a turn, {load.name}", "ms", {k: v for k, v in mean.items() if v >= 0.05})
+    return found
+
+
+async def measure(target: Target, loads: Sequence[Load], *, rounds: int, grpc: bool) -> list[Row]:
     """Interleave rounds and make the table."""
-    rows: list[Row] = []
-    for streams, turns in ((1, 20), (16, 48), (100, 200)):
-        ours, theirs = await _interleaved(
-            lambda n, s=streams, t=turns: road(client, streams=s, turns=t, number=n),  # type: ignore[misc]
-            lambda n, s=streams, t=turns: direct(triton, streams=s, turns=t, number=n),  # type: ignore[misc]
-            rounds=rounds,
-        )
-        name = f"road against bare Triton, {streams} at once"
-        for part, unit in (("first_p50", "ms"), ("first_p95", "ms"), ("rate", "characters/s")):
-            label = {"first_p50": "first text p50", "first_p95": "first text p95", "rate": "throughput"}
-            rows.append(
-                Row.of(
-                    f"{name}: {label[part]}", unit,
-                    [getattr(one, part) for one in ours], [getattr(one, part) for one in theirs],
-                )
-            )  # fmt: skip
-    return rows
+    found: list[Row] = []
+    watched = await target.watched()
+    async with connect(over_grpc=grpc) as client, Triton.open(target.triton) as triton:
+        for load in loads:
+            ours: list[Round] = []
+            theirs: list[Round] = []
+            for number in range(-1, rounds):  # the first warms connections, statements and caches up
+                round_, journals = await road(client, watched, load, number=number + len(found) * 100)
+                asked = await target.prompts([one.turn_id for one in journals])
+                bare = await direct(triton, watched, list(asked.values()), streams=load.streams)
+                if number >= 0:
+                    ours.append(round_)
+                    theirs.append(bare)
+            found += rows(load, ours, theirs)
+    return found
 
 
-async def _interleaved(
-    ours: Callable[[int], Awaitable[Round]], theirs: Callable[[int], Awaitable[Round]], *, rounds: int
-) -> tuple[list[Round], list[Round]]:
-    await ours(-1)  # connections, statements and caches are warm on both sides
-    await theirs(-1)
-    left, right = [], []
-    for number in range(rounds):
-        left.append(await ours(number))
-        right.append(await theirs(number))
-    return left, right
-
-
-async def _main(arguments: argparse.Namespace) -> None:
-    settings = StackSettings.from_environment(os.environ)
-    found = ClientFile.read(settings.home.root / "client.json")
-    if found is None:
-        sys.exit("there is no client.json: run `make up` first")
-    for name, variable in VARIABLES.items():
-        os.environ.setdefault(variable, getattr(found, name))
-    target = settings.external.get("triton", settings.ports.address("triton"))
-    async with connect(over_grpc=arguments.grpc) as client, Triton.open(target) as triton:
-        rows = await measure(client, triton, rounds=arguments.rounds)
-    json.dump([_json(row) for row in rows], sys.stdout, indent=2)
-    print()
-
-
-def _json(row: Row) -> dict[str, Any]:
-    return {
-        "name": row.name, "unit": row.unit, "ours": row.ours, "baseline": row.baseline,
-        "ratio": row.ratio, "spread": row.spread,
-    }  # fmt: skip
+def loads(*, tokens: Sequence[int], streams: Sequence[int], share: float) -> list[Load]:
+    """Give the loads of the table: all without recall, and one stream with it too."""
+    found = []
+    for size in tokens:
+        for wide in streams:
+            turns = max(wide, 2, int(LOADS[size][wide] * share))
+            if wide in (1, 100):
+                found.append(Load(wide, turns, size, recall=True))
+            found.append(Load(wide, turns, size, recall=False))
+    return found
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, nargs="+", default=list(LOADS), choices=list(LOADS))
+    parser.add_argument("--streams", type=int, nargs="+", default=list(LOADS[64]), choices=list(LOADS[64]))
+    parser.add_argument("--share", type=float, default=1.0, help="of each round's turns")
     parser.add_argument("--grpc", action="store_true", help="gRPC over TLS instead of SSE")
-    uvloop.run(_main(parser.parse_args()))
+    given = parser.parse_args()
+    wanted = loads(tokens=given.tokens, streams=given.streams, share=given.share)
+    emit(uvloop.run(measure(Target.here(), wanted, rounds=given.rounds, grpc=given.grpc)))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,10 @@ _DISTANCES: Final[Mapping[int, edge.Distance]] = {
     q.Distance.Dot: edge.Distance.Dot,
     q.Distance.Manhattan: edge.Distance.Manhattan,
 }
+_DATATYPES: Final[Mapping[int, edge.VectorStorageDatatype]] = {
+    q.Datatype.Float32: edge.VectorStorageDatatype.Float32,
+    q.Datatype.Float16: edge.VectorStorageDatatype.Float16,
+}
 _SINGLE: Final = ("shard_number", "replication_factor", "write_consistency_factor")
 _TEXT: Final = (
     *("tokenizer", "lowercase", "min_token_len", "max_token_len", "phrase_matching", "on_disk"),
@@ -49,9 +53,11 @@ def dense_vectors(request: q.CreateCollection) -> dict[str, q.VectorParams]:
 
 
 def _dense(params: q.VectorParams) -> edge.EdgeVectorParams:
-    only(params, "size", "distance", "on_disk", "multivector_config")
+    only(params, "size", "distance", "on_disk", "multivector_config", "datatype")
     if params.size == 0 or params.distance not in _DISTANCES:
         raise invalid("vector size and distance are required")
+    if params.HasField("datatype") and params.datatype not in _DATATYPES:
+        raise unimplemented(f"VectorParams.datatype {q.Datatype.Name(params.datatype)}")
     multi = None
     if params.HasField("multivector_config"):
         multi = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
@@ -60,6 +66,7 @@ def _dense(params: q.VectorParams) -> edge.EdgeVectorParams:
         _DISTANCES[params.distance],
         on_disk=optional(params, "on_disk"),
         multivector_config=multi,
+        datatype=_DATATYPES[params.datatype] if params.HasField("datatype") else None,
     )
 
 

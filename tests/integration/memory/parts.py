@@ -53,6 +53,8 @@ class Parts:
     retrieval: Retrieval
     backlog: Backlog
     sweeper: Sweeper
+    publisher: Publisher
+    clock: SystemClock = field(default_factory=SystemClock)
     words: WordEncoder = field(default_factory=WordEncoder)
 
 
@@ -115,6 +117,7 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
             memories=MemoryStore(database),
             knowledge=KnowledgeStore(database),
             indexer=indexer,
+            publisher=publisher,
             remembering=remembering,
             ingestion=ingestion,
             retrieval=Retrieval(
