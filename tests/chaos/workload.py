@@ -48,7 +48,7 @@ class User:
     def __init__(self, client: Client, known: Knowledge, others: Sequence[Knowledge], *, guide: bool) -> None:
         """Take what it asks with, what it knows, and whose things it must not see."""
         self.client = client
-        self._known = known
+        self.known = known
         self._others = others
         self._choice = client.choice
         self._steps: list[tuple[Step, float]] = [
@@ -71,7 +71,7 @@ class User:
 
     async def read_again(self) -> None:
         """Read every turn that it knows from its beginning."""
-        for session, turn in self._known.turns:
+        for session, turn in self.known.turns:
             await self.client.read_again(session, turn)
 
     def _words(self, request: str, *more: str) -> str:
@@ -105,7 +105,7 @@ class User:
         body: Json = {"persona": persona, "display_name": words}
         known = await self._post("session.create", "/v1/sessions", body, words, request)
         if known is not None and known.outcome is Outcome.OK:
-            (self._known.guides if persona == GUIDE else self._known.sessions).append(known.answer["id"])
+            (self.known.guides if persona == GUIDE else self.known.sessions).append(known.answer["id"])
 
     def _turn(self, tokens: int) -> tuple[Json, str, str]:
         request = self.client.new_id()
@@ -114,9 +114,9 @@ class User:
         return {"input": {"text": words}, "request_id": request, "options": options}, words, request
 
     async def _any_session(self) -> str:
-        if not self._known.sessions:
+        if not self.known.sessions:
             await self._session()
-        return self._choice.choice(self._known.sessions) if self._known.sessions else ""
+        return self._choice.choice(self.known.sessions) if self.known.sessions else ""
 
     async def _streamed(self) -> None:
         if session := await self._any_session():
@@ -129,8 +129,8 @@ class User:
         times = 2 if self._choice.random() < DUPLICATED else 1
         streams = [self.client.stream(session, body, asked=asked, leave_after=leave) for _ in range(times)]
         for joined in await asyncio.gather(*streams):
-            if joined.turn_id and (session, joined.turn_id) not in self._known.turns:
-                self._known.turns.append((session, joined.turn_id))
+            if joined.turn_id and (session, joined.turn_id) not in self.known.turns:
+                self.known.turns.append((session, joined.turn_id))
 
     async def _whole(self) -> None:
         if session := await self._any_session():
@@ -138,16 +138,16 @@ class User:
             path = f"/v1/sessions/{session}/turns"
             known = await self._post("turn.whole", path, body, words, request)
             if known is not None and known.outcome is Outcome.OK:
-                self._known.turns.append((session, known.answer["id"]))
+                self.known.turns.append((session, known.answer["id"]))
 
     async def _guided(self) -> None:
-        if not self._known.guides:
+        if not self.known.guides:
             await self._session(GUIDE)
-        if self._known.guides:
+        if self.known.guides:
             request = self.client.new_id()
             words = self._words(request, "What is in the document?")
             body: Json = {"input": {"text": words}, "request_id": request, "options": {"max_tokens": 48}}
-            await self._stream(self._choice.choice(self._known.guides), body, words)
+            await self._stream(self._choice.choice(self.known.guides), body, words)
 
     async def _cancelled(self) -> None:
         session = await self._any_session()
@@ -158,7 +158,7 @@ class User:
         joined = await self.client.stream(session, body, asked=asked, leave_after=2)
         if not joined.turn_id:
             return
-        self._known.turns.append((session, joined.turn_id))
+        self.known.turns.append((session, joined.turn_id))
         path = f"/v1/sessions/{session}/turns/{joined.turn_id}:cancel"
         await self._certain(
             lambda: self.client.call("turn.cancel", "POST", path, {}, asked={"turn_id": joined.turn_id})
@@ -169,11 +169,11 @@ class User:
         words = self._words(request, "was noted")
         known = await self._post("memory.remember", "/v1/memories", {"text": words}, words, request)
         if known is not None and known.outcome is Outcome.OK:
-            self._known.memories.append(known.answer["id"])
+            self.known.memories.append(known.answer["id"])
 
     async def _forget(self) -> None:
-        if self._known.memories:
-            memory = self._known.memories.pop(self._choice.randrange(len(self._known.memories)))
+        if self.known.memories:
+            memory = self.known.memories.pop(self._choice.randrange(len(self.known.memories)))
             path = f"/v1/memories/{memory}"
             await self._certain(
                 lambda: self.client.call("memory.forget", "DELETE", path, asked={"memory_id": memory})
@@ -229,8 +229,10 @@ class Workload:
 
     async def read_again(self) -> None:
         """Every turn is read again from its beginning, after all is done."""
-        for user in self.users:
-            await user.read_again()
+        firsts = {id(user.known): user for user in self.users}  # the users of a tenant know the same turns
+        async with asyncio.TaskGroup() as group:
+            for user in firsts.values():
+                group.create_task(user.read_again())
 
 
 @asynccontextmanager
