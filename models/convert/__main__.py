@@ -37,6 +37,9 @@ def convert(
         shutil.copyfile(TEMPLATE / "1" / "model.py", partial / "1" / "model.py")
         settings = {"library": str(library), "weights": "1/weights"}
         settings |= {"window": str(window), "slots": str(slots)}
+        settings["step_threads"] = (
+            "0"  # a larger model's step is worth dividing, and its weights are not doubled
+        )
         (partial / "config.pbtxt").write_text(configuration(name, settings))
         (partial / "profile.json").write_text(json.dumps(_profile(name, source, window), indent=2) + "\n")
     return target

@@ -25,7 +25,7 @@ from models.engine.sampling import Sampler, Sampling
 from models.engine.text import TextStream
 
 CALM_INTERVAL_S: Final = 0.030
-LOADED_INTERVAL_S: Final = 0.060
+LOADED_INTERVAL_S: Final = 0.100
 # To ask Triton whether a request was cancelled is a round trip to its process, on the stepping thread:
 # asked of 16 rows and 84 waiting requests every 10 ms, it cost more than half of the model's time.
 CANCEL_CHECK_S: Final = 0.030

@@ -15,7 +15,10 @@ from models.serving.settings import Settings
 
 
 class TritonPythonModel:
-    """What Triton calls. Parameters: weights (folder), slots, queue, window, threads."""
+    """What Triton calls.
+
+    Parameters: weights (folder), slots, queue, window, threads, step_threads (0: as many as threads).
+    """
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load weights and tokenizer and start the stepping thread."""
@@ -27,6 +30,7 @@ class TritonPythonModel:
             slots=settings.number("slots"),
             window=settings.number("window"),
             threads=settings.number("threads"),
+            step_threads=settings.number("step_threads") or None,
         )
         occupancy = Occupancy(model=str(args["model_name"]), slots=decoder.slots)
         self._scheduler = Scheduler(

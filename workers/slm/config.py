@@ -9,7 +9,7 @@ class Settings(ProcessSettings):
     """What the worker is told."""
 
     interval_ms: int = Field(default=30, ge=0, le=1000, description="How long text is gathered.")
-    busy_interval_ms: int = Field(default=60, ge=0, le=1000, description="The same under load.")
+    busy_interval_ms: int = Field(default=100, ge=0, le=1000, description="The same under load.")
     spare_turns: int = Field(
         default=2, ge=0, description="Turns taken beyond a model's slots, so that no slot waits."
     )

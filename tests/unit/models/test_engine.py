@@ -147,6 +147,16 @@ def test_a_row_moved_by_compaction_goes_on_unchanged(bootstrap: Path) -> None:
     assert batch.free == 2
 
 
+def test_a_prompt_read_in_parts_and_steps_of_other_threads_give_the_same_bits(bootstrap: Path) -> None:
+    whole = Decoder(bootstrap, slots=1, window=512, threads=2, read_at_once=512)
+    parts = Decoder(bootstrap, slots=1, window=512, threads=2, step_threads=1, read_at_once=64)
+    tokens = [3 + 7 * place % 900 for place in range(400)]
+    assert np.array_equal(whole.prefill(0, tokens), parts.prefill(0, tokens))
+    for length in range(401, 431):
+        one, other = whole.step([length % 900], [length]), parts.step([length % 900], [length])
+        assert np.array_equal(one, other)
+
+
 def test_the_whole_text_does_not_depend_on_gathering(engine: Engine) -> None:
     each = engine.run(PROMPTS[0], temperature=0.0, max_tokens=40, stream_interval_ms=0.0)
     some = engine.run(PROMPTS[0], temperature=0.0, max_tokens=40, stream_interval_ms=5.0)
