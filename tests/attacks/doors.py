@@ -89,7 +89,9 @@ def json_outcome(status: int, text: str) -> Outcome:
     error = body.get("error") if isinstance(body, dict) else None
     details = body.get("details", []) if isinstance(body, dict) else []
     reason = next((one["reason"] for one in details if "reason" in one), "")
-    return Outcome(status, reason or (str(error.get("code")) if isinstance(error, dict) else ""), text)
+    if isinstance(error, dict):  # OpenAI's shape tells the same reason in small letters
+        reason = str(error.get("code") or "").upper()
+    return Outcome(status, reason, text)
 
 
 def json_door(http: aiohttp.ClientSession, url: str) -> Door:
