@@ -71,12 +71,11 @@ class AddressPolicy:
             InvalidArgument: it is no plain http or https URL.
             PermissionDenied: its scheme or address is not permitted.
         """
-        parts = urlsplit(url)
-        host = parts.hostname or ""
         try:
-            port = parts.port
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
         except ValueError:
-            port = 0
+            raise InvalidArgument("INVALID_ARGUMENT", "base_url is no http or https address") from None
         if parts.scheme not in ("http", "https") or not host or port == 0:
             raise InvalidArgument("INVALID_ARGUMENT", "base_url is no http or https address")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:

@@ -106,6 +106,9 @@ def test_without_settings_only_global_addresses_are_permitted(
         (EVERYTHING, "https://example.com/?a=b", "INVALID_ARGUMENT"),
         (EVERYTHING, "https://example.com/#x", "INVALID_ARGUMENT"),
         (EVERYTHING, "https://example.com:99999", "INVALID_ARGUMENT"),
+        (EVERYTHING, "https://[::1/", "INVALID_ARGUMENT"),
+        (EVERYTHING, "https://]/", "INVALID_ARGUMENT"),
+        (EVERYTHING, "https://a\u2100b/", "INVALID_ARGUMENT"),
     ],
 )
 def test_urls_are_judged_before_anything_is_resolved(
