@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from mesh.stack.errors import Code, StackError
 from mesh.stack.home import Home, write_atomically
 from mesh.stack.ports import Ports
 
@@ -43,12 +44,20 @@ class ClientFile:
 
     @classmethod
     def read(cls, path: Path) -> ClientFile | None:
-        """Read the file; None before the first run."""
+        """Read the file; None before the first run.
+
+        Raises:
+            StackError: it is not what `write` wrote.
+        """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{name: str(content[name]) for name in VARIABLES})
         except FileNotFoundError:
             return None
-        return cls(**{name: str(content[name]) for name in VARIABLES})
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StackError(
+                f"{path} is damaged", fix="remove it and run `soma up`", code=Code.BAD_SETTING
+            ) from error
 
     @classmethod
     def of(cls, home: Home, ports: Ports, *, api_key: str = "", tenant: str = "") -> ClientFile:
