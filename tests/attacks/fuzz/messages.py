@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of cases reads better with a case on a line
 """Random messages of the contracts, valid on the wire and strange in what they hold; and damaged bytes.
 
 Known ids are mixed in, so that not everything ends at "does not exist".
