@@ -6,6 +6,7 @@ SOMA_HOME ?= $(CURDIR)/.soma
 SOMA_LIB ?= $(SOMA_HOME)/lib
 TESTS ?=
 SEED ?=
+BENCH ?=
 export SOMA_HOME SOMA_LIB
 
 RUN := $(PYTHON) scripts/bootstrap.py
@@ -13,7 +14,7 @@ DEV := $(PYTHON) scripts/bootstrap.py --dev
 SOMA := $(SOMA_LIB)/venv/bin/python -m mesh.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean status doctor test check bench chaos chaos-long gen lint format types contracts docs
+.PHONY: help up down clean status doctor test check bench bench-docs soak chaos chaos-long gen lint format types contracts docs
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,8 +40,15 @@ test: ## bring up a stack of its own and run every test (TESTS=tests/unit for so
 check: ## what continuous integration runs
 	@$(DEV) scripts.check
 
-bench: ## measure, as ratios side by side, into bench.json
-	@$(DEV) tests.bench
+bench: ## measure, as ratios side by side, into bench.json (BENCH="road idle" for some)
+	@$(DEV) tests.bench $(BENCH)
+
+bench-docs: ## the same figures as docs/benchmarks.md, its plot and docs/capacity.md
+	@$(DEV) tests.bench.page
+	@$(DEV) scripts.capacity --write
+
+soak: ## two hours of load and the slope of each process's memory (MINUTES=120)
+	@$(DEV) tests.bench.soak --minutes $(or $(MINUTES),120)
 
 chaos: ## faults with a checker, at most ten minutes (SEED=7 repeats a run)
 	@$(DEV) tests.chaos $(if $(SEED),--seed $(SEED))

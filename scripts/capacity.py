@@ -258,8 +258,8 @@ def page(rows: Rows, day: Day, *, cores: float) -> str:
         [
             (
                 f"Asked: {day.messages:,.0f} messages a day ({day.messages / 86_400:.0f}/s in the mean, "
-                f"{day.rate:.0f}/s at a peak of {day.peak:g} times that), {day.sessions:,.0f} sessions open at "
-                f"once, {day.turns_per_session:g} turns a session, {day.tokens:g} tokens an answer, "
+                f"{day.rate:.0f}/s at a peak of {day.peak:g} times that), {day.sessions:,.0f} sessions open "
+                f"at once, {day.turns_per_session:g} turns a session, {day.tokens:g} tokens an answer, "
                 f"{100 * day.recalled:.0f} % of turns with recall, 95 % of visits wait at most "
                 f"{1e3 * day.wait:.0f} ms for a CPU."
             ),

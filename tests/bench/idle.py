@@ -158,7 +158,8 @@ def _rows(
     open_now = len(held.tasks) - held.ended
     note = f"{held.ended} ended, errors {sorted(set(held.errors))[:3]}"
     found = [
-        single("idle streams held", "streams", [float(open_now)], bound=Bound(STREAMS, least=True), note=note),
+        single("idle streams held", "streams", [float(open_now)],
+               bound=Bound(STREAMS, least=True), note=note),
         single("idle streams that had a ping", "share", [len(held.pinged) / max(1, open_now)],
                bound=Bound(1.0, least=True)),
     ]  # fmt: skip

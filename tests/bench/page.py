@@ -20,6 +20,7 @@ PLOT: Final = ROOT / "docs" / "img" / "benchmarks.svg"
 BEGIN, END = "<!-- begin: tests/bench/page.py -->", "<!-- end: tests/bench/page.py -->"
 LEFT, WIDTH, STEP, TOP = 560, 420, 22, 44
 LOWEST, HIGHEST = 1e-3, 10.0
+FONT: Final = 'font-family="sans-serif" font-size="12"'
 WITHIN, BEYOND = "#2f7d6b", "#b3412e"
 Row = Mapping[str, Any]
 
@@ -69,8 +70,7 @@ def plot(rows: Sequence[Row]) -> str:
     shown = [one for one in rows if one.get("share") is not None]
     height = TOP + STEP * len(shown) + 20
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDTH + 90} {height}" '
-        'font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDTH + 90} {height}" {FONT}>',
         f'<rect width="100%" height="{height}" fill="white"/>',
         '<text x="12" y="20" font-weight="bold">Part of its bound that each figure uses</text>',
     ]
