@@ -104,6 +104,14 @@ class Leases:
         )
         return bool(reply)
 
+    async def discard_log(self, key: TurnKey) -> bool:
+        """Remove the log of a turn that was not made after all; one that was claimed stays.
+
+        Where the turn was made nevertheless nothing is lost: its claim writes the opening again.
+        """
+        reply, _ = await self._link.run(scripts.DISCARD, keys=[key.log, key.meta], arguments=[])
+        return bool(reply)
+
     async def claim(
         self, key: TurnKey, *, request: bytes = b"", opening: Sequence[bytes] = ()
     ) -> Claimed | Refusal:

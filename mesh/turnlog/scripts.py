@@ -84,6 +84,14 @@ return {lost, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV
 """
 )
 
+# KEYS: log, meta. A log that somebody claimed stays.
+DISCARD: Final = Script.of(
+    """
+if redis.call('HEXISTS', KEYS[2], 'epoch') == 1 then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+)
+
 # KEYS: leases, meta, log, load. ARGV: member, epoch, ms that the log is kept for.
 FINISH: Final = Script.of(
     """

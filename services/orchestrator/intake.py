@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from soma.errors.v1 import errors_pb2
+from soma.slm.v1 import events_pb2 as slm_pb
 from soma.slm.v1 import resources_pb2 as models_pb
 
 from mesh.events import outbox
@@ -24,6 +25,7 @@ from mesh.runtime.clock import Clock
 from mesh.runtime.context import CallContext, Principal, current
 from mesh.runtime.errors import Unavailable
 from mesh.runtime.ids import new_id
+from mesh.runtime.logging import get_logger
 from mesh.storage.database import Connection, Database
 from mesh.turnlog import Admission, Leases, LogReader, LogUnavailable, QueueFull, TurnKey
 from services.orchestrator import errors, events, store
@@ -35,6 +37,7 @@ from services.orchestrator.domain.stream import ending_of, opening_of
 from services.orchestrator.recall import Recall
 from services.orchestrator.tokens import TokenCounter
 
+_log = get_logger(__name__)
 ACTION: Final = "turns.create"
 _TITLE_CHARACTERS: Final = 60
 
@@ -82,15 +85,23 @@ class Intake:
             Unavailable: policy, memory, models, turn log or database.
         """
         call = current()
-        async with self._database.transaction(tenant=call.tenant) as connection:
-            session = await store.session(connection, asked.session_id)
-            if session is None:
-                raise errors.no_session(asked.session_id)
-            draft = self._draft(call, asked, session)
-            if not draft.decision.allowed:
-                turn, leaving = await self._refuse(connection, draft)
-            else:
-                turn, leaving = await self._accept(connection, draft)
+        written: Turn | None = None
+        try:
+            async with self._database.transaction(tenant=call.tenant) as connection:
+                session = await store.session(connection, asked.session_id)
+                if session is None:
+                    raise errors.no_session(asked.session_id)
+                draft = self._draft(call, asked, session)
+                if not draft.decision.allowed:
+                    turn, leaving = await self._refuse(connection, draft)
+                else:
+                    turn, leaving = await self._accept(connection, draft)
+                    written = turn if turn.id == draft.turn.id else None
+        except BaseException:
+            if written is not None:  # the commit failed, or its client went away meanwhile
+                queue = slm_pb.GenerationRequest.FromString(written.request).queue
+                await asyncio.shield(self._undo(queue, TurnKey(written.tenant, written.id)))
+            raise
         self._bus.leave(leaving)
         return turn
 
@@ -153,11 +164,20 @@ class Intake:
                 await asyncio.shield(self._forget(finding, draft))
 
     async def _forget(self, finding: "asyncio.Task[Found]", draft: Draft) -> None:
-        """Give the place in the queue back that a turn took which is none."""
+        """Leave nothing of a turn that is none."""
         finding.cancel()
         await asyncio.wait((finding,))
-        if not finding.cancelled() and finding.exception() is None:
-            await self._leave(finding.result().queue, draft.key)
+        found = not finding.cancelled() and finding.exception() is None
+        await self._undo(finding.result().queue if found else "", draft.key)
+
+    async def _undo(self, queue: str, key: TurnKey) -> None:
+        """Give a place in the queue back, where there is one, and remove the log that was opened."""
+        if queue:
+            await self._leave(queue, key)
+        try:
+            await self._leases.discard_log(key)
+        except LogUnavailable as error:
+            _log.warning("log of no turn stays until it expires", turn=key.turn_id, cause=str(error))
 
     async def _leave(self, queue: str, key: TurnKey) -> None:
         """Give a place back; one that cannot be given back now is taken back after the longest stay."""

@@ -44,6 +44,24 @@ async def test_queue_is_bounded_and_tells_the_place(redis: RedisServer) -> None:
             await admission.leave(queue, key)
 
 
+async def test_log_of_a_turn_that_was_not_made_goes_and_one_that_was_claimed_stays(
+    redis: RedisServer,
+) -> None:
+    made, other = TurnKey("t", new_id("trn")), TurnKey("t", new_id("trn"))
+    async with Link.open(redis.url) as link:
+        leases = Leases(link, owner="1")
+        for key in (made, other):
+            assert await leases.open_log(key, OPENING)
+        assert isinstance(await leases.claim(made, request=b"r", opening=OPENING), Claimed)
+        assert not await leases.discard_log(made)
+        assert await leases.discard_log(other)
+        assert not await leases.discard_log(other)
+        assert await link.call("EXISTS", made.log, other.log) == 1
+        again = await leases.claim(other, request=b"r", opening=OPENING)
+        assert isinstance(again, Claimed)
+        assert [entry.event for entry in again.entries] == list(OPENING)
+
+
 async def test_claim_refuses_what_is_owned_done_or_unknown(redis: RedisServer) -> None:
     key = TurnKey("t", new_id("trn"))
     async with Link.open(redis.url) as link:
