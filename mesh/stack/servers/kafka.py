@@ -87,6 +87,9 @@ class Kafka:
             "auto.create.topics.enable": "false",
             "broker.session.timeout.ms": "1000",
             "broker.heartbeat.interval.ms": "250",
+            # It hands partitions over to other brokers, of which there are none; and a broker whose disk is
+            # full waits for five minutes for its dead controller's leave, neither alive nor ended.
+            "controlled.shutdown.enable": "false",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
             "log.cleaner.dedupe.buffer.size": "4194304",
