@@ -21,7 +21,8 @@ from tests.support.stack import Stack, soma
 
 LARGEST = 1024 * 1024 - 512
 PATIENCE = 60.0
-AGAIN = 50
+AGAIN = 8
+LETTERS = 200
 UNDECODABLE = b"\xff\xff\xff\xff poison \x00"
 CONSUMED = tuple(
     topic for topic in TOPICS if topic.name in ("slm.requests", "slm.responses", "audit.records")
@@ -81,13 +82,15 @@ async def consuming(stack: Stack, group: str | None = None) -> AsyncIterator[AIO
         await consumer.stop()
 
 
-async def everything(stack: Stack, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
-    """Every record that a topic holds now, partition by partition."""
+async def newest(stack: Stack, topic: str, *, most: int) -> list[ConsumerRecord[bytes, bytes]]:
+    """The newest records that a topic holds now, so many of each partition."""
     async with consuming(stack) as consumer:
         partitions = [TopicPartition(topic, one) for one in sorted(await _partitions(consumer, topic))]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
+        firsts = await consumer.beginning_offsets(partitions)
+        for one in partitions:
+            consumer.seek(one, max(firsts[one], ends[one] - most))
         found: list[ConsumerRecord[bytes, bytes]] = []
         while any([await consumer.position(one) < ends[one] for one in partitions]):
             for records in (await consumer.getmany(timeout_ms=500)).values():
@@ -121,7 +124,9 @@ async def buried(stack: Stack, topic: Topic, name: str) -> list[str]:
     """Wait until every poison record of a name lies among the dead letters; give the reasons."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            headers = [header_values(one.headers) for one in await everything(stack, topic.dead_letters)]
+            headers = [
+                header_values(one.headers) for one in await newest(stack, topic.dead_letters, most=LETTERS)
+            ]
             found = [one["soma-dlq-reason"] for one in headers if one.get(RECORD_ID) == name]
             if len(found) >= topic.partitions:
                 return found
@@ -137,7 +142,7 @@ async def poison_a_topic(stack: Stack, choice: random.Random) -> None:
 
 async def send_again(stack: Stack, choice: random.Random, *, topic: Topic) -> None:
     """Send a topic's newest records a second time, bytes and headers and all."""
-    records = (await everything(stack, topic.name))[-AGAIN:]
+    records = await newest(stack, topic.name, most=AGAIN)
     async with producing(stack) as producer:
         for one in choice.sample(records, len(records)):
             await producer.send_and_wait(
