@@ -14,6 +14,8 @@ from tests.chaos.canaries import Spotter
 from tests.chaos.held import Sighting
 from tests.chaos.journal import Owner
 
+GRACE_SECONDS = 2.0
+
 
 @dataclass(slots=True)
 class Traces(otlp_rpc.TraceServiceServicer):
@@ -47,4 +49,4 @@ async def collecting(port: int) -> AsyncIterator[Traces]:
     try:
         yield found
     finally:
-        await server.stop(0)
+        await server.stop(GRACE_SECONDS)

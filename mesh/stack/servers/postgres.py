@@ -27,6 +27,10 @@ FLAGS = (
     "max_connections=200",
     "wal_level=logical",
     "log_min_duration_statement=1000",
+    # A slow statement is worth a line, its parameters are users' words; so is the row that an error shows.
+    "log_parameter_max_length=0",
+    "log_parameter_max_length_on_error=0",
+    "log_error_verbosity=terse",
     "timezone=UTC",
 )
 
