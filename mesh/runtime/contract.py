@@ -153,7 +153,14 @@ def _agrees(path: Path) -> Callable[[Any, str], bool]:
         each = _agrees(tuple(rest[1:])) if rest[1:] else None
         if each is None:
             return lambda message, tenant: all(name in ("", tenant) for name in getattr(message, step))
-        return lambda message, tenant: all(each(one, tenant) for one in getattr(message, step))
+
+        def agree(message: Any, tenant: str) -> bool:
+            for one in getattr(message, step):  # noqa: SIM110  as above
+                if not each(one, tenant):
+                    return False
+            return True
+
+        return agree
     within = _agrees(tuple(rest))
     return lambda message, tenant: not message.HasField(step) or within(getattr(message, step), tenant)
 

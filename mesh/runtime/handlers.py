@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 import grpc.aio
@@ -97,47 +97,31 @@ class Chain:
         return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, many=False), **codecs)
 
     def _unary(self, behaviour: Callable[..., Any], *, many: bool) -> Callable[..., Any]:
-        path, admits, inspects = self._path, self._admits, self._inspects
-        finishes, inflight = self._finishes, self._inflight
+        path, finishes, inflight = self._path, self._finishes, self._inflight
+        admitted = self._admission(many=many)
 
         async def run(request: Any, context: ServicerContext) -> Any:
             start = time.perf_counter()
             call = CallContext(method=path, request_id="", trace=_NO_TRACE)
             enter_call(call)
             inflight.calls.add(call)
-            code, reason = _OK, ""
+            ended = _WELL
             try:
-                metadata = metadata_of(context)
-                for admit in admits:
-                    admit(call, metadata, context)
-                if many:
-                    request = _inspected(request, call, inspects)
-                elif request is UNREADABLE:
-                    raise _not_readable()
-                else:
-                    for inspect_one in inspects:
-                        inspect_one(call, request)
-                return await behaviour(request, context)
-            except grpc.aio.AbortError:
-                code = _BY_NUMBER.get(_number(context.code()), grpc.StatusCode.UNKNOWN)
-                raise
+                return await behaviour(admitted(call, request, context), context)
             except (Exception, asyncio.CancelledError) as error:
-                failure = translate(call, error)
-                code, reason = failure.code, reason_name(failure.reason)
-                if isinstance(error, asyncio.CancelledError):
-                    raise
-                await _abort(context, call, failure)
+                ended = _judged(call, context, error, inflight)
+                if ended.told is not None:
+                    await _abort(context, call, ended.told)
+                raise
             finally:
                 inflight.calls.discard(call)
-                _finish(finishes, call, code, reason, start)
+                _finish(finishes, call, ended, start)
 
         return run
 
-    def _streaming(  # noqa: C901 - one flat sequence, as the call happens
-        self, behaviour: Callable[..., Any], *, many: bool
-    ) -> Callable[..., Any]:
-        path, admits, inspects = self._path, self._admits, self._inspects
-        finishes, inflight = self._finishes, self._inflight
+    def _streaming(self, behaviour: Callable[..., Any], *, many: bool) -> Callable[..., Any]:
+        path, finishes, inflight = self._path, self._finishes, self._inflight
+        admitted = self._admission(many=many)
         generates = inspect.isasyncgenfunction(behaviour)
 
         async def run(request: Any, context: ServicerContext) -> None:
@@ -146,52 +130,73 @@ class Chain:
             enter_call(call)
             inflight.calls.add(call)
             inflight.open_stream()
-            code, reason = _OK, ""
+            ended = _WELL
             try:
-                metadata = metadata_of(context)
-                for admit in admits:
-                    admit(call, metadata, context)
-                if many:
-                    request = _inspected(request, call, inspects)
-                elif request is UNREADABLE:
-                    raise _not_readable()
-                else:
-                    for inspect_one in inspects:
-                        inspect_one(call, request)
-                if generates:
-                    await _write_all(behaviour(request, context), context)
-                else:
+                request = admitted(call, request, context)
+                if not generates:
                     await behaviour(request, context)
-            except grpc.aio.AbortError:
-                code = _BY_NUMBER.get(_number(context.code()), grpc.StatusCode.UNKNOWN)
-                raise
+                    return
+                # Not in a function of its own: every message would wake it, too.
+                responses, write = behaviour(request, context), context.write
+                try:
+                    async for response in responses:
+                        await write(response)
+                finally:
+                    await responses.aclose()
             except (Exception, asyncio.CancelledError) as error:
-                failure: SomaError = translate(call, error)
-                if isinstance(error, asyncio.CancelledError) and inflight.cut_off():
-                    failure = _stopping()
-                code, reason = failure.code, reason_name(failure.reason)
-                if isinstance(error, asyncio.CancelledError) and not inflight.cut_off():
-                    raise
-                await _abort(context, call, failure)
+                ended = _judged(call, context, error, inflight)
+                if ended.told is not None:
+                    await _abort(context, call, ended.told)
+                raise
             finally:
                 inflight.calls.discard(call)
                 inflight.close_stream()
-                _finish(finishes, call, code, reason, start)
+                _finish(finishes, call, ended, start)
 
         return run
+
+    def _admission(self, *, many: bool) -> Callable[[CallContext, Any, ServicerContext], Any]:
+        """Return what runs every check before the handler, and gives the request that it may see."""
+        admits, inspects = self._admits, self._inspects
+
+        def admitted(call: CallContext, request: Any, context: ServicerContext) -> Any:
+            metadata = metadata_of(context)
+            for admit in admits:
+                admit(call, metadata, context)
+            if many:
+                return _inspected(request, call, inspects)
+            if request is UNREADABLE:
+                raise _not_readable()
+            for inspect_one in inspects:
+                inspect_one(call, request)
+            return request
+
+        return admitted
+
+
+class _Ended(NamedTuple):
+    """How a call ended, and the failure that the caller is told of; None where it was told, or is gone."""
+
+    code: grpc.StatusCode
+    reason: str
+    told: SomaError | None
+
+
+_WELL: Final = _Ended(_OK, "", None)
+
+
+def _judged(call: CallContext, context: ServicerContext, error: BaseException, inflight: InFlight) -> _Ended:
+    if isinstance(error, grpc.aio.AbortError):
+        code = _BY_NUMBER.get(_number(context.code()), grpc.StatusCode.UNKNOWN)
+        return _Ended(code, "", None)
+    cancelled = isinstance(error, asyncio.CancelledError)
+    cut = cancelled and inflight.cut_off()
+    failure = _stopping() if cut else translate(call, error)
+    return _Ended(failure.code, reason_name(failure.reason), None if cancelled and not cut else failure)
 
 
 def _stopping() -> Unavailable:
     return Unavailable("DEPENDENCY_UNAVAILABLE", "this process is stopping", retry_after=0.1)
-
-
-async def _write_all(responses: Any, context: ServicerContext) -> None:
-    write = context.write
-    try:
-        async for response in responses:
-            await write(response)
-    finally:
-        await responses.aclose()
 
 
 async def _inspected(
@@ -213,11 +218,10 @@ async def _abort(context: ServicerContext, call: CallContext, failure: SomaError
 def _finish(
     finishes: tuple[Finish, ...],
     call: CallContext,
-    code: grpc.StatusCode,
-    reason: str,
+    ended: _Ended,
     start: float,
 ) -> None:
-    outcome = Outcome(code, time.perf_counter() - start, reason)
+    outcome = Outcome(ended.code, time.perf_counter() - start, ended.reason)
     for finish in finishes:
         finish(call, outcome)
 

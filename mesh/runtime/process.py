@@ -25,8 +25,8 @@ import grpc.aio
 import uvloop
 from pydantic import ValidationError
 
+from mesh.runtime import collector, telemetry
 from mesh.runtime import logging as process_logging
-from mesh.runtime import telemetry
 from mesh.runtime.accesslog import AccessLog
 from mesh.runtime.authentication import TokenVerifier
 from mesh.runtime.authorization import Authorization
@@ -220,6 +220,14 @@ def run(build: Build, settings: Callable[[], ProcessSettings] = from_environment
     sys.exit(uvloop.run(_main(build, loaded)))
 
 
+def _settled(build: Build) -> Build:
+    async def wire(process: Process) -> None:
+        await build(process)
+        collector.settle()
+
+    return wire
+
+
 async def _main(build: Build, settings: ProcessSettings) -> int:
     try:
         process = Process(settings)
@@ -227,7 +235,7 @@ async def _main(build: Build, settings: ProcessSettings) -> int:
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, process.stop.request)
         loop.add_signal_handler(HAND_OVER, process.stop.hand_over)
-        await serve_until_stopped(process, build)
+        await serve_until_stopped(process, _settled(build))
     except (ConfigurationError, DependencyDown) as error:
         _log.error("cannot start", cause=str(error))
         return 1

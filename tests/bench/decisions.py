@@ -143,8 +143,8 @@ def row(name: str, ours: Sequence[float], baseline: float) -> dict[str, object]:
 
 def rows() -> list[dict[str, object]]:
     """Give all rows."""
-    workloads = [make(count) for make in (mixed, one_action) for count in (100, 10_000)]
-    return [*map(measure, workloads), *map(measure_first, workloads[:2])]
+    workloads = [make(count) for make in (mixed, one_action) for count in (10, 100, 10_000)]
+    return [*map(measure, workloads), *map(measure_first, workloads[:3])]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mesh.runtime.authentication import TokenVerifier
 from mesh.runtime.context import Principal
 from mesh.runtime.errors import Unauthenticated
 from mesh.runtime.process import Process, serve_until_stopped
@@ -80,9 +81,15 @@ def settings_for(pki: Path, workload: str, **more: Any) -> ProcessSettings:
 
 @contextlib.asynccontextmanager
 async def serving(
-    pki: Path, workload: str = "memory", *, peers: dict[str, str] | None = None, **more: Any
+    pki: Path,
+    workload: str = "memory",
+    *,
+    peers: dict[str, str] | None = None,
+    verifier: TokenVerifier | None = None,
+    servicer: Any = None,
+    **more: Any,
 ) -> AsyncIterator[Served]:
-    """Run a process that serves echo until the block ends."""
+    """Run a process that serves echo until the block ends; by default with a table for tokens."""
     settings = settings_for(pki, workload, peers=peers or {}, **more)
     echo, policy = Echo(), SignedPolicy(pki)
     policy.put(ALLOW_ALL)
@@ -91,9 +98,11 @@ async def serving(
     async def build(process: Process) -> None:
         if peers:
             echo.peer = pb_grpc.EchoStub(process.channel(next(iter(peers))))
-        process.authenticate_with(TokenTable())
+        process.authenticate_with(verifier or TokenTable())
         process.decide_with(policy.decisions)
-        process.serve(pb_grpc.add_EchoServicer_to_server, echo, service=SERVICE, raw_responses={"ReciteRaw"})
+        process.serve(
+            pb_grpc.add_EchoServicer_to_server, servicer or echo, service=SERVICE, raw_responses={"ReciteRaw"}
+        )
 
     ended = asyncio.Event()
     running = asyncio.ensure_future(serve_until_stopped(process, build))
