@@ -9,9 +9,11 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 
 from mesh.stack import client
 from mesh.stack.catalogue import BY_NAME, SERVERS
+from mesh.stack.processes import all_stats
 from tests.chaos.fault import Fault
 from tests.support.stack import Stack
 
@@ -33,15 +35,33 @@ async def kill(stack: Stack, choice: random.Random, *, process: str) -> None:
 
 
 async def silence(stack: Stack, choice: random.Random, *, process: str) -> None:
-    """Stop a process for some seconds, as a machine that swaps does, and let it go on."""
+    """Stop a process with its children for some seconds, as a machine that swaps does; let it go on."""
     await asyncio.sleep(choice.uniform(0.0, LONGEST_WAIT))
     pid = await ready(stack, process)
-    os.kill(pid, signal.SIGSTOP)
+    stopped = family(pid)
+    send(stopped, signal.SIGSTOP)
     try:
         await asyncio.sleep(SILENT_SECONDS)
     finally:
-        with contextlib.suppress(ProcessLookupError):  # the supervisor may have lost patience
-            os.kill(pid, signal.SIGCONT)
+        send(stopped, signal.SIGCONT)
+
+
+def family(pid: int) -> list[int]:
+    """Give a process and all that came from it; Postgres's children lead sessions of their own."""
+    children: dict[int, list[int]] = {}
+    for one in all_stats():
+        children.setdefault(one.parent, []).append(one.pid)
+    found = [pid]
+    for parent in found:  # grows while it is read
+        found += children.get(parent, [])
+    return found
+
+
+def send(pids: Sequence[int], number: signal.Signals) -> None:
+    """Send a signal to all that still live; the supervisor may have lost patience with some."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 async def ready(stack: Stack, process: str, *, besides: int = 0) -> int:
