@@ -18,6 +18,9 @@ from mesh.stack.secret_files import secret
 from mesh.stack.settings import StackSettings
 
 DATABASE = "soma"
+START_SECONDS = 110
+"""How long a process waits for what it stands on: a server has 120 s to start (`keeper.START_LIMIT`), and
+who waits for it must not give up before, or a slow machine never gets all of them up together."""
 QDRANT_KEY, QDRANT_CLIENT = "SOMA_QDRANT_API_KEY", "memory"
 PASSED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH"),
@@ -74,6 +77,7 @@ class Environment:
             "SOMA_METRICS_LISTEN": f"{LOOPBACK}:{metrics}",
             "SOMA_PKI_DIR": str(self.settings.home.pki / workload.name),
             "SOMA_VERSION_LABEL": version,
+            "SOMA_START_SECONDS": str(START_SECONDS),
             **self.servers(workload),
             **keys,
         }

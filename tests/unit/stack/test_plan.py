@@ -12,6 +12,7 @@ from mesh.stack.catalogue import BY_NAME, SERVERS, WORKLOADS, Kind
 from mesh.stack.environment import Environment
 from mesh.stack.errors import Code, StackError
 from mesh.stack.home import Home
+from mesh.stack.keeper import START_LIMIT
 from mesh.stack.plan import STOP_ORDER, plan_of
 from mesh.stack.ports import Ports
 from mesh.stack.secret_files import secret
@@ -142,3 +143,10 @@ def test_a_senseless_port_base_is_refused(tmp_path: Path, base: str) -> None:
     with pytest.raises(StackError) as refused:
         StackSettings.from_environment({"SOMA_HOME": str(tmp_path), "SOMA_PORT_BASE": base})
     assert refused.value.code is Code.BAD_SETTING
+
+
+def test_who_waits_for_a_server_does_not_give_up_before_the_launcher_does(settings: StackSettings) -> None:
+    environment = Environment(settings).of_workload(
+        BY_NAME["worker-slm"], process="worker-slm", listen=1, metrics=2, version="stable"
+    )
+    assert 0.9 * START_LIMIT < float(environment["SOMA_START_SECONDS"]) < START_LIMIT
