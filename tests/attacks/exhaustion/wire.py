@@ -43,7 +43,7 @@ class Wire:
         """Write frames until the server hangs up."""
         with contextlib.suppress(ConnectionError):
             for number, frame in enumerate(frames):
-                if self.closed.is_set():
+                if self.closed.is_set() or self.writer.is_closing():
                     return
                 self.writer.write(frame.serialize())
                 if number % 64 == 63:
@@ -127,8 +127,8 @@ def continuations(wire: Wire, count: int) -> Iterable[Frame]:
     first = wire.headers("/healthz")
     first.flags.discard("END_HEADERS")
     yield first
-    for number in range(count):
-        yield ContinuationFrame(first.stream_id, Encoder().encode([(f"x-{number}", "v" * 8000)]))
+    more = ContinuationFrame(first.stream_id, Encoder().encode([("x-more", "v" * 8000)]))
+    yield from (more for _ in range(count))
 
 
 def bombs(wire: Wire, count: int) -> Iterable[Frame]:
@@ -137,9 +137,10 @@ def bombs(wire: Wire, count: int) -> Iterable[Frame]:
     opened = wire.headers("/healthz")
     opened.data = bytes(opened.data) + wire.encoder.encode([large])
     yield opened
+    named = wire.encoder.encode([large]) * 4000
     for _ in range(count):
         again = wire.headers("/healthz")
-        again.data = bytes(again.data) + wire.encoder.encode([large]) * 4000
+        again.data = bytes(again.data) + named
         yield again
 
 
