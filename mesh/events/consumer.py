@@ -32,7 +32,7 @@ from mesh.runtime.waiting import until_up
 
 _log = get_logger(__name__)
 _POLL_MS: Final = 500
-_COMMIT_EVERY: Final = 0.25  # a crash repeats at most so much, and handlers know a record's id
+_COMMIT_EVERY: Final = 0.5  # a crash repeats at most so much, and handlers know a record's id
 _STOP_SECONDS: Final = 3.0
 _ERROR_PAUSE: Final = 0.5
 Handler = Callable[[Record[Event]], Awaitable[None]]
