@@ -3,14 +3,14 @@
 Only ES256, only with a key that the identity service announced, whatever the
 token's header asks for: a header with any other member than `alg`, `kid` and `typ`
 is refused (`jwk`, `jku`, `x5c`, `crit`, `b64` are ways to choose the verifier's mind
-for it, RFC 8725 sections 2 and 3). A verified token is remembered by its SHA-256 until
-it ends; every use looks again whether it was revoked and its key is still there.
+for it, RFC 8725 sections 2 and 3). A verified token is remembered by its BLAKE2b digest
+until it ends; every use looks again whether it was revoked and its key is still there.
+(BLAKE2b is Python's own; SHA-256 goes through OpenSSL, which looks it up by name each time.)
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
+from hashlib import blake2b
 from typing import Any, Final
 
 from joserfc import jws
@@ -38,7 +38,7 @@ class TokenVerifier:
         """Verify with what `state` knows; remember up to `remembered` tokens (about 1 KB each)."""
         self._state = state
         self._remembered = remembered
-        self._cache: OrderedDict[bytes, tuple[Principal, float, int]] = OrderedDict()
+        self._cache: dict[bytes, tuple[Principal, float, int]] = {}
 
     def verify(self, token: str) -> Principal:
         """Return who the token stands for.
@@ -49,26 +49,14 @@ class TokenVerifier:
         """
         state = self._state
         state.require_fresh()
-        digest = self._digest(token)
+        digest = _digest(token)
         found = self._cache.get(digest)
         if found is not None:
             principal, ends, generation = found
-            if generation == state.generation and principal.token_id not in state.revoked:
-                if ends > state.wall():
-                    self._cache.move_to_end(digest)
-                    return principal
-                del self._cache[digest]
+            remembered = generation == state.generation and principal.token_id not in state.revoked
+            if remembered and ends > state.wall():
+                return principal
         return self._verify_anew(token, digest)
-
-    def _digest(self, token: str) -> bytes:
-        if not token:
-            raise Unauthenticated("TOKEN_MISSING", "no bearer token")
-        if len(token) > LONGEST_TOKEN:
-            raise invalid(f"the token is longer than {LONGEST_TOKEN} characters")
-        try:
-            return hashlib.sha256(token.encode("ascii")).digest()
-        except UnicodeEncodeError as error:
-            raise invalid(_REFUSED) from error
 
     def _verify_anew(self, token: str, digest: bytes) -> Principal:
         self._cache.pop(digest, None)
@@ -79,7 +67,7 @@ class TokenVerifier:
             raise Unauthenticated("TOKEN_REVOKED", "the token was revoked")
         self._cache[digest] = (principal, min(ends, key_ends), state.generation)
         if len(self._cache) > self._remembered:
-            self._cache.popitem(last=False)
+            del self._cache[next(iter(self._cache))]
         return principal
 
     def _checked_claims(self, token: str) -> tuple[dict[str, Any], float]:
@@ -95,3 +83,14 @@ class TokenVerifier:
             return decode(token, trusted.key, algorithms=[ALGORITHM]).claims, trusted.expires_at
         except _MALFORMED as error:
             raise invalid(_REFUSED) from error
+
+
+def _digest(token: str) -> bytes:
+    if not token:
+        raise Unauthenticated("TOKEN_MISSING", "no bearer token")
+    if len(token) > LONGEST_TOKEN:
+        raise invalid(f"the token is longer than {LONGEST_TOKEN} characters")
+    try:
+        return blake2b(token.encode("ascii"), digest_size=32).digest()
+    except UnicodeEncodeError as error:
+        raise invalid(_REFUSED) from error

@@ -1,9 +1,15 @@
 """Rate, errors, duration: one entry per method and calling workload."""
 
+from typing import Final
+
+import grpc
+
 from mesh.runtime.callstats import CallStats
 from mesh.runtime.context import CallContext
 from mesh.runtime.contract import MethodContract
 from mesh.runtime.hooks import Hooks, Outcome
+
+_OK: Final = grpc.StatusCode.OK
 
 
 class Metrics:
@@ -22,6 +28,7 @@ class Metrics:
             found = series.get(call.caller)
             if found is None:
                 found = self._stats.open(service, method, call.caller)
-            found.add(outcome.code.name, outcome.seconds)
+            # An enum's `name` is a call of its own; nearly every code is this one.
+            found.add("OK" if outcome.code is _OK else outcome.code.name, outcome.seconds)
 
         return Hooks(finish=finish)
