@@ -15,6 +15,7 @@ from aiokafka.errors import (
     IllegalOperation,
     KafkaConnectionError,
     KafkaError,
+    MessageSizeTooLargeError,
     NodeNotReadyError,
     OutOfOrderSequenceNumber,
     ProducerClosed,
@@ -41,6 +42,10 @@ _REQUEST_MS: Final = 5_000
 _MARK_EVERY: Final = 0.2
 _MARK_AT_MOST: Final = 500
 _STOP_SECONDS: Final = 3.0
+
+
+class RecordTooLarge(Unavailable):
+    """The broker, or this client, never takes a record of that size: another try is of no use."""
 
 
 class Bus:
@@ -122,6 +127,7 @@ class Bus:
         """Send bytes and wait for the acknowledgement.
 
         Raises:
+            RecordTooLarge: the record is larger than the broker takes.
             mesh.runtime.errors.Unavailable: there was none in time; it may still arrive.
         """
         producer = self._producer
@@ -134,6 +140,9 @@ class Bus:
             )
             async with asyncio.timeout(2 * _REQUEST_MS / 1000):
                 await sent
+        except MessageSizeTooLargeError as error:
+            cause = f"a record of {len(envelope.payload)} bytes is larger than the broker takes"
+            raise RecordTooLarge("DEPENDENCY_UNAVAILABLE", cause) from error
         except (KafkaError, TimeoutError) as error:
             if isinstance(error, _FATAL):
                 await self._renew(producer)

@@ -9,13 +9,14 @@ dependency is down nothing is given up: the record waits and is tried again.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final, Generic
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from mesh.events.attempts import Attempts, Failure, Verdict
-from mesh.events.bus import LOST, Bus
+from mesh.events.bus import LOST, Bus, RecordTooLarge
 from mesh.events.identity import KafkaIdentity
 from mesh.events.offsets import Offsets
 from mesh.events.rebalance import Rebalance
@@ -35,6 +36,7 @@ _POLL_MS: Final = 500
 _COMMIT_EVERY: Final = 0.5  # a crash repeats at most so much, and handlers know a record's id
 _STOP_SECONDS: Final = 3.0
 _ERROR_PAUSE: Final = 0.5
+_LONGEST_ID: Final = 200
 Handler = Callable[[Record[Event]], Awaitable[None]]
 
 
@@ -274,12 +276,31 @@ class Consumer(Generic[Event]):
             ("soma-dlq-group", self._group.encode()),
         )
         try:
-            await bus.send(dead, more=more)
+            await self._send_dead(bus, dead, more)
         except SomaError as error:
             _log.error("dead letter not taken", origin=origin, cause=error.message)
             return False
         _log.error("record given up", origin=origin, reason=reason, record=dead.id)
         return True
+
+    async def _send_dead(self, bus: Bus, dead: Envelope, more: tuple[tuple[str, bytes], ...]) -> None:
+        """Send a dead letter; one that its headers make too large goes without what it carried.
+
+        That is still in the topic, at the place that the letter names, as long as the topic keeps it.
+        """
+        try:
+            await bus.send(dead, more=more)
+        except RecordTooLarge:
+            abridged = (*more, ("soma-dlq-abridged", str(len(dead.payload)).encode()))
+            short = replace(
+                dead,
+                id=dead.id[:_LONGEST_ID],
+                key="",
+                tenant=dead.tenant[:_LONGEST_ID],
+                payload=b"",
+                headers={},
+            )
+            await bus.send(short, more=abridged)
 
     async def _keep_committing(self) -> None:
         while True:

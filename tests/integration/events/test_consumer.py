@@ -8,6 +8,8 @@ from mesh.runtime.errors import Unavailable
 from tests.support.events import Note, consuming, dead_letters, new_tenant, notes, opened_bus, until
 from tests.support.servers import Servers
 
+AS_LARGE_AS_THE_BROKER_TAKES = 1024 * 1024 - 300
+
 
 class Seen:
     """A handler that remembers; records of other tests are none of its business."""
@@ -118,6 +120,26 @@ async def test_poison_is_buried_and_takes_no_bystander_with_it(servers: Servers)
     async with consuming(servers, again, group=tenant):
         await until(lambda: len(again.records) >= 1)
     assert len(again.records) == 1
+
+
+async def test_poison_that_is_too_large_for_a_letter_is_buried_without_its_content(servers: Servers) -> None:
+    class Poisoned(Seen):
+        async def work(self, record: Note) -> None:
+            if record.message.HasField("remembered"):
+                raise ValueError("unfit " * 100)
+
+    tenant = new_tenant()
+    seen = Poisoned(tenant)
+    large, *others = notes(tenant, 5, keys=1)
+    large.message.remembered.text = "x" * (AS_LARGE_AS_THE_BROKER_TAKES - 20)
+    await publish(servers, [large])
+    await publish(servers, others)
+    async with consuming(servers, seen, group=tenant):
+        await until(lambda: len(seen.records) >= len(others))
+        (letter,) = await dead_letters(servers, tenant, 1)
+    assert letter["soma-dlq-reason"].startswith("INTERNAL: ValueError: unfit")
+    assert letter["soma-record-id"] == large.id
+    assert int(letter["soma-dlq-abridged"]) == large.message.ByteSize()
 
 
 async def test_while_a_dependency_is_down_records_wait(servers: Servers) -> None:
