@@ -23,7 +23,7 @@ POISON = {
     "slm.responses": (
         (UNDECODABLE, "tenant", "UNDECODABLE"),
         (GenerationResponse(turn_id=NOBODY).SerializeToString(), "", ""),
-        (UNDECODABLE + b"\xff" * LARGEST, "tenant", "UNDECODABLE"),
+        (UNDECODABLE + b"\xff" * (LARGEST + 250), "tenant", "UNDECODABLE"),
     ),
 }
 
