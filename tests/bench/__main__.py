@@ -58,7 +58,8 @@ def table(rows: Rows) -> Table:
     shown = Table("what", "unit", "ours", "baseline", "ratio", "spread", "bound", "kept")
     for row in rows:
         figures = (f"{row[key]:g}" for key in ("ours", "baseline", "ratio", "spread"))
-        kept = {True: "yes", False: "[red]no[/red]"}.get(row.get("ok"), "")  # type: ignore[arg-type]
+        ok = row.get("ok")
+        kept = "" if ok is None else "yes" if ok else "[red]no[/red]"
         shown.add_row(row["name"], row["unit"], *figures, row.get("bound") or "", kept)
     return shown
 

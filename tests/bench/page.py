@@ -43,7 +43,8 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    kept = {True: "yes", False: "**no**"}.get(row.get("ok"), "")  # type: ignore[call-overload]  # None too
+    ok = row.get("ok")
+    kept = "" if ok is None else "yes" if ok else "**no**"
     return [row["name"], *(f"{row[key]:g}" if key != "unit" else row[key] for key in
             ("ours", "unit", "baseline", "ratio", "spread")), row.get("bound") or "", kept]  # fmt: skip
 

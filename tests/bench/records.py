@@ -18,7 +18,7 @@ import asyncio
 import time
 from typing import Final
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # it has no stubs
 import uvloop
 
 from tests.bench.driver import Client, check, connect, follow

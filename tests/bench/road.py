@@ -17,7 +17,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 from soma.slm.v1 import events_pb2
@@ -36,7 +36,7 @@ FEW: Final = 8  # streams up to which the worker lets the model send often; as w
 # streams: turns of a round, by tokens of an answer
 LOADS: Final[Mapping[int, Mapping[int, int]]] = {
     64: {1: 30, 10: 60, 50: 150, 100: 300, 200: 400},
-    384: {1: 10, 10: 40, 50: 100, 100: 150, 200: 200},
+    384: {1: 8, 10: 20, 50: 60, 100: 100, 200: 200},
 }
 THROUGHPUT: Final = Bound(0.90, of="ratio", least=True)
 ADDED_MS: Final = Bound(30.0)
@@ -78,7 +78,11 @@ async def road(client: Client, watched: Watched, load: Load, *, number: int) -> 
     async def lane() -> None:
         for place, session in waiting:
             text = QUESTION.format(f"{number}-{place}")
-            options = {"max_tokens": load.tokens, "min_tokens": load.tokens, "temperature": 0.0}
+            options: dict[str, Any] = {
+                "max_tokens": load.tokens,
+                "min_tokens": load.tokens,
+                "temperature": 0.0,
+            }
             journals.append(await follow(client, session, text, recall=load.recall, patience=300, **options))
 
     before, own, begin = watched.usage(), time.process_time(), time.perf_counter()
@@ -162,10 +166,13 @@ async def measure(target: Target, loads: Sequence[Load], *, rounds: int, grpc: b
     found: list[Row] = []
     watched = await target.watched()
     async with connect(over_grpc=grpc) as client, Triton.open(target.triton) as triton:
+        warm: set[int] = set()
         for load in loads:
             ours: list[Round] = []
             theirs: list[Round] = []
-            for number in range(-1, rounds):  # the first warms connections, statements and caches up
+            begin = 0 if load.tokens in warm else -1  # one round warms connections and caches up
+            warm.add(load.tokens)
+            for number in range(begin, rounds):
                 round_, journals = await road(client, watched, load, number=number + len(found) * 100)
                 asked = await target.prompts([one.turn_id for one in journals])
                 bare = await direct(triton, watched, list(asked.values()), streams=load.streams)
@@ -177,12 +184,12 @@ async def measure(target: Target, loads: Sequence[Load], *, rounds: int, grpc: b
 
 
 def loads(*, tokens: Sequence[int], streams: Sequence[int], share: float) -> list[Load]:
-    """Give the loads of the table: all without recall, and one stream with it too."""
+    """Give the loads of the table: all without recall; one stream with it too, and 100 of short answers."""
     found = []
     for size in tokens:
         for wide in streams:
             turns = max(wide, 2, int(LOADS[size][wide] * share))
-            if wide in (1, 100):
+            if wide == 1 or (wide == 100 and size == min(LOADS)):
                 found.append(Load(wide, turns, size, recall=True))
             found.append(Load(wide, turns, size, recall=False))
     return found

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # it has no stubs
 
 from mesh.stack.settings import StackSettings
 from tests.support.stack import processes

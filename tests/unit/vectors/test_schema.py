@@ -23,13 +23,13 @@ def asked(**params: object) -> q.CreateCollection:
 def test_a_datatype_that_the_engine_honours_reaches_it(kind: str) -> None:
     vectors = engine_config(asked(datatype=q.Datatype.Value(kind))).vectors
     assert vectors is not None
-    assert vectors["a"].datatype == getattr(edge.VectorStorageDatatype, kind)  # type: ignore[index]
+    assert vectors["a"].datatype == getattr(edge.VectorStorageDatatype, kind)
 
 
 def test_without_a_datatype_the_engine_takes_its_own() -> None:
     vectors = engine_config(asked()).vectors
     assert vectors is not None
-    assert vectors["a"].datatype is None  # type: ignore[index]
+    assert vectors["a"].datatype is None
 
 
 @pytest.mark.parametrize("kind", ["Uint8", "Turbo4"])
