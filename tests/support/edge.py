@@ -138,9 +138,7 @@ class Edge:
                 if line.startswith(b"data:"):
                     yield json.loads(line[5:])
 
-    async def turn(
-        self, session_id: str, text: str, *, frames: Frames | None = None, **extra: Any
-    ) -> Frames:
+    async def turn(self, session_id: str, text: str, *, frames: Frames | None = None, **extra: Any) -> Frames:
         """Run a streamed turn to its end, over as many streams as it takes; `frames` may be looked at."""
         request_id = extra.pop("request_id", uuid.uuid4().hex)
         frames = frames or Frames(session_id=session_id)
