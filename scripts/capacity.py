@@ -144,6 +144,8 @@ def cpu_of_turn(rows: Rows, streams: int, tokens: int, *, recall: bool = False) 
 def demands(rows: Rows, *, streams: int = 100) -> dict[str, Demand]:
     """Read what each process costs from the rows of a bench."""
     short, long = (cpu_of_turn(rows, streams, tokens) for tokens in TOKENS)
+    if not short or not long:
+        raise SystemExit("capacity: bench.json lacks the CPU rows of the road; run `make bench` first")
     recalling = cpu_of_turn(rows, streams, TOKENS[0], recall=True)
     sessions = by_process(rows, "CPU of a session", 1e-3)
     idle = by_process(rows, "CPU of an idle stream in a second", 1e-6)
@@ -242,8 +244,6 @@ def grid(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 def page(rows: Rows, day: Day, *, cores: float) -> str:
     """Give the part of the page that is computed."""
     found = demands(rows)
-    if not found:
-        raise SystemExit("capacity: bench.json has no CPU rows; run `make bench` first")
     body = sizing(found, day)
     first = body[0][0]
     worker = next((one for one in body if one[0] == "worker-slm"), None)

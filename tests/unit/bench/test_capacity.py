@@ -105,3 +105,9 @@ def test_the_page_names_what_saturates_first() -> None:
     told = capacity.page(bench(), Day(), cores=2)
     assert "**slm** saturates first" in told
     assert "| slm |" in told
+
+
+def test_a_bench_without_the_road_is_refused() -> None:
+    rows = {name: row for name, row in bench().items() if "384 tokens" not in name}
+    with pytest.raises(SystemExit, match="run `make bench` first"):
+        capacity.demands(rows)
