@@ -6,6 +6,8 @@ SOMA_HOME ?= $(CURDIR)/.soma
 SOMA_LIB ?= $(SOMA_HOME)/lib
 TESTS ?=
 SEED ?=
+CASES ?= 100000
+FUZZ_SEED ?=
 BENCH ?=
 export SOMA_HOME SOMA_LIB
 
@@ -14,7 +16,7 @@ DEV := $(PYTHON) scripts/bootstrap.py --dev
 SOMA := $(SOMA_LIB)/venv/bin/python -m mesh.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean status doctor test check bench bench-docs soak chaos chaos-long gen lint format types contracts docs
+.PHONY: help up down clean status doctor test check bench bench-docs soak chaos chaos-long fuzz gen lint format types contracts docs
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,6 +57,9 @@ chaos: ## faults with a checker, at most ten minutes (SEED=7 repeats a run)
 
 chaos-long: ## all faults, each process killed 20 times, for hours
 	@$(DEV) tests.chaos --long $(if $(SEED),--seed $(SEED))
+
+fuzz: ## random and damaged input to everything that reads it (CASES=100000, FUZZ_SEED=7 repeats a run)
+	@SOMA_FUZZ_CASES=$(CASES) $(if $(FUZZ_SEED),SOMA_FUZZ_SEED=$(FUZZ_SEED)) $(DEV) scripts.test tests/attacks/fuzz
 
 gen: ## generate gen/ from the contracts
 	@$(DEV) scripts.check gen
