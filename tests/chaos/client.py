@@ -141,7 +141,7 @@ class Client:
         """Yield (status, None) once connected, then (status, event)."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json", **self.edge.headers()}
-        await self.journal.write({"at": "connected", "op": op, "from_seq": from_seq, "status": 0})
+        await self.journal.write({"at": "connected", "op": op, "from_seq": from_seq})
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=STREAM_SILENCE)
         async with self.edge.http.request(
             method, self.edge.url + path, data=data, headers=headers, timeout=timeout

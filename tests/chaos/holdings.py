@@ -9,40 +9,32 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
 import redis.asyncio as redis
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from qdrant_client import AsyncQdrantClient, models
+from aiokafka import TopicPartition
 
-from mesh.events.identity import KafkaIdentity
 from mesh.events.records import RECORD_ID, TENANT, header_values
 from mesh.events.topics import TOPICS
 from mesh.stack.environment import Environment
 from mesh.stack.ports import LOOPBACK, OFFSETS, metrics_offset
 from mesh.stack.processes import listener
-from mesh.stack.settings import StackSettings
 from mesh.turnlog.reader import entries_of
 from tests.chaos.canaries import Spotter
 from tests.chaos.held import Chain, Held, Point, Published, Row, Sighting
 from tests.chaos.journal import Owner
+from tests.chaos.stores import OPERATOR, PAGE, admin, all_points, all_records, bounds, consumer, postgres
 from tests.support.edge import Edge
 from tests.support.stack import Stack, Tenant
 
 GROUPS = ("orchestrator", "worker-slm", "worker-projections.audit", "worker-projections.memory")
-SUPERUSER = "postgres"
-OPERATOR = "supervisor"
 MEASURED = ("service", "worker", "control-plane")
 ENVOY_ADMIN = ("envoy-admin", "envoy-admin-next")
 PAUSE = 0.5
-PAGE = 1000
 NOWHERE: Mapping[TopicPartition, int] = {}
 
 _QUERIES = {
@@ -146,7 +138,7 @@ class Holdings:
     async def _lag(self) -> list[str]:
         readers = {topic.name: _groups_of(topic.consumers) for topic in TOPICS}
         async with consumer(self._settings) as reader, admin(self._settings) as client:
-            ends = await _ends(reader)
+            ends = await bounds(reader)
             committed = {group: await client.list_consumer_group_offsets(group) for group in GROUPS}
         found = []
         for place, (_, end) in ends.items():
@@ -186,7 +178,7 @@ class Holdings:
         found: list[Published] = []
         seen: list[Sighting] = []
         async with consumer(self._settings) as reader:
-            async for record in _all_records(reader, self._since):
+            async for record in all_records(reader, self._since):
                 headers = header_values(record.headers)
                 tenant = headers.get(TENANT, "")
                 place = f"{record.topic}/{record.partition}@{record.offset}"
@@ -319,99 +311,3 @@ async def _content(client: Any, key: bytes) -> Any:
 def _log_of(content: list[Any]) -> list[tuple[int, bytes]]:
     flat = ((entry, [part for pair in fields.items() for part in pair]) for entry, fields in content)
     return [(one.seq, one.event) for one in entries_of(flat)]
-
-
-async def _ends(reader: AIOKafkaConsumer) -> dict[TopicPartition, tuple[int, int]]:
-    places = [
-        TopicPartition(name, partition)
-        for topic in TOPICS
-        for name in (topic.name, topic.dead_letters)
-        for partition in sorted(reader.partitions_for_topic(name) or ())
-    ]
-    first, last = await reader.beginning_offsets(places), await reader.end_offsets(places)
-    return {place: (first[place], last[place]) for place in places if last[place] > first[place]}
-
-
-async def ends_now(settings: StackSettings) -> dict[TopicPartition, int]:
-    """Where every topic ends: what a run writes comes after."""
-    async with consumer(settings) as reader:
-        return {place: end for place, (_, end) in (await _ends(reader)).items()}
-
-
-async def _all_records(reader: AIOKafkaConsumer, since: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:
-    ends = await _ends(reader)
-    left = {place: end for place, (_, end) in ends.items() if since.get(place, 0) < end}
-    reader.assign(list(left))
-    for place in left:
-        reader.seek(place, max(since.get(place, 0), ends[place][0]))
-    while left:
-        for records in (await reader.getmany(*left, timeout_ms=1000)).values():
-            for record in records:
-                yield record
-        for place in list(left):
-            if await reader.position(place) >= left[place]:
-                del left[place]
-
-
-@asynccontextmanager
-async def postgres(settings: StackSettings) -> AsyncIterator[asyncpg.Connection]:
-    """A connection of the superuser: row-level security does not hold for it."""
-    connection = await asyncpg.connect(Environment(settings).postgres_url(SUPERUSER), timeout=30)
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-@asynccontextmanager
-async def consumer(settings: StackSettings) -> AsyncIterator[AIOKafkaConsumer]:
-    """A reader of every topic, in no group."""
-    topics = [name for topic in TOPICS for name in (topic.name, topic.dead_letters)]
-    reader = AIOKafkaConsumer(
-        bootstrap_servers=settings.ports.address("kafka"), security_protocol="SSL",
-        ssl_context=_tls(settings.home.pki), client_id="chaos", enable_auto_commit=False,
-    )  # fmt: skip
-    await reader.start()
-    try:
-        await reader._client.set_topics(topics)
-        yield reader
-    finally:
-        await reader.stop()
-
-
-@asynccontextmanager
-async def admin(settings: StackSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An administrator of the broker."""
-    client = AIOKafkaAdminClient(
-        bootstrap_servers=settings.ports.address("kafka"), security_protocol="SSL",
-        ssl_context=_tls(settings.home.pki), client_id="chaos",
-    )  # fmt: skip
-    await client.start()
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-def _tls(pki: Path) -> Any:
-    return KafkaIdentity(pki / OPERATOR).context
-
-
-async def all_points(settings: StackSettings) -> AsyncIterator[tuple[str, models.Record]]:
-    """Every point of every collection, with its collection."""
-    host, _, port = settings.ports.address("vectors").partition(":")
-    client = AsyncQdrantClient(
-        host=host, grpc_port=int(port), prefer_grpc=True, https=False, timeout=30,
-        headers={"api-key": Environment(settings).vectors_key()}, check_compatibility=False,
-    )  # fmt: skip
-    try:
-        for one in (await client.get_collections()).collections:
-            offset: Any = None
-            while True:
-                rows, offset = await client.scroll(one.name, limit=PAGE, offset=offset)
-                for row in rows:
-                    yield one.name, row
-                if offset is None:
-                    break
-    finally:
-        await client.close()

@@ -50,7 +50,6 @@ class Connection:
     """One connection of a stream: where it began and what it brought."""
 
     from_seq: int
-    status: int = 0
     events: list[Json] = field(default_factory=list)
     broken: str = ""
 
@@ -225,7 +224,7 @@ def story_of(lines: Iterable[Json]) -> Story:
 def _add(operation: Operation, line: Json) -> None:
     match line["at"]:
         case "connected":
-            operation.connections.append(Connection(from_seq=line["from_seq"], status=line["status"]))
+            operation.connections.append(Connection(from_seq=line["from_seq"]))
         case "event":
             operation.connections[-1].events.append(line["event"])
         case "broken":

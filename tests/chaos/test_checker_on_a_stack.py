@@ -20,9 +20,10 @@ from mesh.stack.environment import Environment
 from mesh.stack.settings import StackSettings
 from mesh.turnlog.keys import TurnKey
 from tests.chaos.held import Held, Row, Violation
-from tests.chaos.holdings import OPERATOR, Holdings, Watched, ends_now, postgres
+from tests.chaos.holdings import Holdings, Watched
 from tests.chaos.invariants import check
 from tests.chaos.journal import Journal, Outcome, Story, read
+from tests.chaos.stores import OPERATOR, ends_now, postgres
 from tests.chaos.workload import workload
 from tests.support.stack import Stack
 
