@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mesh.stack.catalogue import ROLLED
 from tests.chaos.fault import Outcome
 from tests.chaos.scenarios.load import load
-from tests.support.stack import Stack, soma
+from tests.support.stack import CommandFailedError, Stack, soma
 
 NAME = "rolling restart"
 QUICK = ("orchestrator", "gateway", "memory", "worker-slm", "envoy")
@@ -24,18 +24,33 @@ async def run(stack: Stack, *, seed: int, quick: bool) -> Outcome:
 async def replace(stack: Stack, names: Sequence[str], *, seed: int) -> Outcome:
     """Replace processes one after another while calls and streams go on."""
     wrong: list[str] = []
-    longest = 0.0
+    longest, late = 0.0, 0
     async with load(stack, seed=seed) as tally:
         for name in names:
             before, begun = await stack.process(name), time.monotonic()
-            await soma(stack.settings, "restart", "--rolling", name)
+            late += await _replace(stack, name)
             longest = max(longest, time.monotonic() - begun)
             if (await stack.process(name)).pid == before.pid:
                 wrong.append(f"{name} was not replaced")
     await stack.ready()
     return Outcome(
         name=NAME,
-        counts={"replaced": len(names), **tally.counts()},
+        counts={"replaced": len(names), "late successors": late, **tally.counts()},
         figures={"replacement_longest_s": round(longest, 2)},
         wrong=(*wrong, *tally.wrong),
     )
+
+
+async def _replace(stack: Stack, name: str) -> int:
+    """Replace a process; give 1 where the first successor was given up.
+
+    On a machine with other work a successor may not be ready in time. Then the old process serves on,
+    which is no violation, and an operator tries again.
+    """
+    try:
+        await soma(stack.settings, "restart", "--rolling", name)
+    except CommandFailedError:
+        await stack.ready()
+        await soma(stack.settings, "restart", "--rolling", name)
+        return 1
+    return 0
