@@ -3,6 +3,7 @@
 - `SomaError`: as it is.
 - A lost connection to a store or broker, or a call that another service could
   not serve: UNAVAILABLE with RetryInfo.
+- A text that no store can hold: INVALID_ARGUMENT.
 - A failure that another service of the platform explained: passed on.
 - Anything else: INTERNAL with the request id, and the cause in the log.
 """
@@ -55,6 +56,13 @@ _LOST: Final = frozenset(
         "socket.gaierror",
     }
 )
+# What a store says of a text that no store can hold: NUL, which every encoding of text on the way admits.
+_UNSTORABLE: Final = frozenset(
+    {
+        "asyncpg.exceptions.CharacterNotInRepertoireError",
+        "asyncpg.exceptions.UntranslatableCharacterError",
+    }
+)
 _PASSED_ON: Final[dict[grpc.StatusCode, type[SomaError]]] = {
     kind.code: kind
     for kind in (
@@ -81,8 +89,11 @@ def translate(call: CallContext, error: BaseException) -> SomaError:
         if call.remaining() == 0.0:
             return DeadlineExceeded("DEADLINE_EXCEEDED", "the deadline passed before the answer")
         return _unavailable(call, error)
-    if any(f"{kind.__module__}.{kind.__qualname__}" in _LOST for kind in type(error).__mro__):
+    kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    if kinds & _LOST:
         return _unavailable(call, error)
+    if kinds & _UNSTORABLE:
+        return InvalidArgument("INVALID_ARGUMENT", "a text of the request holds the character NUL")
     _log.error("unexpected error", method=call.method, exc_info=error)
     return _internal(call)
 

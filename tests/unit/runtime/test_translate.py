@@ -58,6 +58,16 @@ def test_a_defect_is_internal_with_the_request_id_and_nothing_else(defect: Excep
     assert told.message == "internal error; request id req_1"
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [asyncpg.CharacterNotInRepertoireError("secret"), asyncpg.UntranslatableCharacterError("secret")],
+)
+def test_a_text_that_no_store_can_hold_is_the_caller_s_fault(refused: Exception) -> None:
+    told = translate(a_call(), refused)
+    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT")
+    assert "secret" not in told.message
+
+
 def test_our_own_errors_pass_as_they_are() -> None:
     error = errors.NotFound("NOT_FOUND", "no such word")
     assert translate(a_call(), error) is error
