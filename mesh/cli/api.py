@@ -12,7 +12,7 @@ import typer
 
 from mesh.cli.client import SECONDS, Edge, edge, failures
 from mesh.cli.failures import Exit, Failure
-from mesh.cli.output import Output, OutputOption, as_dict, as_json, as_yaml
+from mesh.cli.output import Output, OutputOption, as_dict, as_json, as_yaml, clean
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor
@@ -134,7 +134,7 @@ def _print(message: Message, output: Output, *, indent: int | None) -> None:
 
     if isinstance(message, HttpBody):
         text = message.data.decode("utf-8", "replace")
-        print(_pretty(text) if "json" in message.content_type else text, end="\n" if indent else "")
+        print(_pretty(text) if "json" in message.content_type else clean(text), end="\n" if indent else "")
     elif output is Output.YAML:
         print(as_yaml(as_dict(message)) + ("" if indent else "\n---"))
     else:
@@ -146,7 +146,7 @@ def _pretty(text: str) -> str:
     try:
         return as_json(json.loads(text))
     except json.JSONDecodeError:
-        return text
+        return clean(text)
 
 
 def _listed() -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mesh.cli.output import clean
 from mesh.stack import bring_up as bringing
 from mesh.stack import client
 from mesh.stack.catalogue import ROLLED, with_companions
@@ -212,5 +213,6 @@ def _print_from(path: Path, offset: int, *, named: bool) -> int:
 
 
 def _print_line(path: Path, line: bytes, *, named: bool) -> None:
-    text = line.decode("utf-8", errors="replace").rstrip("\n")
+    # What a client sent may stand in a log of a server that is not ours: shown, never obeyed.
+    text = clean(line.decode("utf-8", errors="replace").rstrip("\n"))
     print(f"{path.stem:20} {text}" if named else text, flush=True)
