@@ -24,7 +24,7 @@ from tests.attacks.steadiness import Steadiness
 from tests.support.edge import Edge
 from tests.support.stack import Stack
 
-SECONDS = 3.0
+SECONDS = 8.0
 # The slowest of their kinds; the whole road, with a bystander beside it.
 WHOLE_ROAD = (
     "PDF: text that inflates 1,000 times",
