@@ -60,10 +60,28 @@ async def put(connection: Connection, record: Record[Event]) -> Envelope:
 async def put_all(connection: Connection, records: Sequence[Record[Any]]) -> list[Envelope]:
     """Write the rows of several records by one statement, in their order; see `put`."""
     sealed = [seal(record) for record in records]
-    rows = ((*_text(one), one.payload, json.dumps(dict(one.headers))) for one in sealed)
     if sealed:
-        await connection.execute(_PUT, *zip(*rows, strict=True))
+        await connection.execute(_PUT, *zip(*map(parameters, sealed), strict=True))
     return sealed
+
+
+def put_beside(made: str, *, first: int) -> str:
+    """Return the insert of one record for a `with` query, where the query `made` has a row.
+
+    Its parameters, `parameters(envelope)`, begin at `$first`.
+    """
+    kinds = ("text", "text", "text", "text", "bytea", "jsonb")
+    places = ", ".join(f"${first + place}::{kind}" for place, kind in enumerate(kinds))
+    return f"""
+        insert into outbox (id, topic, key, tenant, payload, headers)
+        select {places} from {made}
+        on conflict (id) do nothing
+    """
+
+
+def parameters(envelope: Envelope) -> tuple[str, str, str, str, bytes, str]:
+    """Return the values of a record's row."""
+    return (*_text(envelope), envelope.payload, json.dumps(dict(envelope.headers)))
 
 
 def _text(envelope: Envelope) -> tuple[str, str, str, str]:

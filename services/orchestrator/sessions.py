@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from mesh.events import outbox
 from mesh.events.bus import Bus
+from mesh.events.records import seal
 from mesh.policy import Decisions
 from mesh.runtime.clock import Clock
 from mesh.runtime.context import current
@@ -78,18 +79,19 @@ class Sessions:
             policy_version=decision.policy_version,
             details={"persona": name},
         )
+        leaving = seal(record)
         async with self._database.transaction(tenant=call.tenant) as connection:
             if not await store.insert_session(
                 connection,
                 session,
                 request_id=call.idempotency_key,
                 request_digest=call.request_digest,
+                leaving=leaving,
             ):
                 existing, digest = await store.session_of_request(connection, call.idempotency_key)
                 if digest != call.request_digest:
                     raise errors.request_id_reused(call.idempotency_key)
                 return existing
-            leaving = await outbox.put(connection, record)
         self._bus.leave((leaving,))
         return session
 

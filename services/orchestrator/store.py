@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from mesh.events import outbox
+from mesh.events.records import Envelope
 from mesh.storage.database import Connection
 from services.orchestrator.domain.conversation import Ending, Finish, Session, State, Turn
 
@@ -14,11 +16,14 @@ _TURN: Final = (
     " opening, delta_lengths, request, create_time, end_time"
 )
 _INSERT_SESSION: Final = f"""
-    insert into sessions
-        (id, tenant, persona, display_name, create_time, update_time, request_id, request_digest)
-    values ($1, $2, $3, $4, $5, $5, $6, $7)
-    on conflict (tenant, request_id) do nothing
-    returning {_SESSION}
+    with made as (
+        insert into sessions
+            (id, tenant, persona, display_name, create_time, update_time, request_id, request_digest)
+        values ($1, $2, $3, $4, $5, $5, $6, $7)
+        on conflict (tenant, request_id) do nothing
+        returning id),
+    told as ({outbox.put_beside("made", first=8)})
+    select id from made
 """
 _INSERT_TURN: Final = """
     insert into turns
@@ -51,13 +56,13 @@ _END_TURN: Final = """
 
 
 async def insert_session(
-    connection: Connection, session: Session, *, request_id: str, request_digest: bytes
+    connection: Connection, session: Session, *, request_id: str, request_digest: bytes, leaving: Envelope
 ) -> bool:
-    """Write a session; False where its request id was used before."""
+    """Write a session and what tells of it; False, and neither, where its request id was used before."""
     row = await connection.fetchrow(
         _INSERT_SESSION,
         *(session.id, session.tenant, session.persona, session.display_name, session.create_time),
-        *(request_id, request_digest),
+        *(request_id, request_digest, *outbox.parameters(leaving)),
     )
     return row is not None
 
