@@ -85,8 +85,9 @@ class Kafka:
             "inter.broker.listener.name": "SSL",
             "log.dirs": str(self._folder / "log"),
             "auto.create.topics.enable": "false",
-            "broker.session.timeout.ms": "1000",
-            "broker.heartbeat.interval.ms": "250",
+            # The one broker is fenced by a stall of this length, and a killed one is let in again after it.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
             # It hands partitions over to other brokers, of which there are none; and a broker whose disk is
             # full waits for five minutes for its dead controller's leave, neither alive nor ended.
             "controlled.shutdown.enable": "false",
