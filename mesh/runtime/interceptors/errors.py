@@ -63,6 +63,8 @@ _UNSTORABLE: Final = frozenset(
         "asyncpg.exceptions.UntranslatableCharacterError",
     }
 )
+# U+0000 in a text: a field that no rule of the contract had to forbid, as it is only looked for.
+_UNSTORABLE: Final = "asyncpg.exceptions.CharacterNotInRepertoireError"
 _PASSED_ON: Final[dict[grpc.StatusCode, type[SomaError]]] = {
     kind.code: kind
     for kind in (
@@ -89,11 +91,13 @@ def translate(call: CallContext, error: BaseException) -> SomaError:
         if call.remaining() == 0.0:
             return DeadlineExceeded("DEADLINE_EXCEEDED", "the deadline passed before the answer")
         return _unavailable(call, error)
-    kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
-    if kinds & _LOST:
+    names = {f"{one.__module__}.{one.__qualname__}" for one in type(error).__mro__}
+    if names & _LOST:
         return _unavailable(call, error)
-    if kinds & _UNSTORABLE:
+    if names & _UNSTORABLE:
         return InvalidArgument("INVALID_ARGUMENT", "a text of the request holds the character NUL")
+    if f"{type(error).__module__}.{type(error).__qualname__}" == _UNSTORABLE:
+        return InvalidArgument("INVALID_ARGUMENT", "a text holds a character that no store takes")
     _log.error("unexpected error", method=call.method, exc_info=error)
     return _internal(call)
 

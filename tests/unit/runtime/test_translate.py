@@ -115,3 +115,9 @@ def test_a_failure_without_an_explanation_is_told_by_its_code(
     told = translate(a_call(), failed)
     assert isinstance(told, kind)
     assert "secret" not in told.message
+
+
+def test_a_character_that_no_store_takes_is_the_callers() -> None:
+    error = translate(a_call(), asyncpg.CharacterNotInRepertoireError("secret"))
+    assert isinstance(error, errors.InvalidArgument)
+    assert "secret" not in error.message
