@@ -1,4 +1,4 @@
-"""Every operation of the described API, by schemathesis: values that fit the schema and values that do not."""
+"""Every described operation, by schemathesis: values that fit the schema and values that do not."""
 
 from __future__ import annotations
 
