@@ -63,8 +63,6 @@ _UNSTORABLE: Final = frozenset(
         "asyncpg.exceptions.UntranslatableCharacterError",
     }
 )
-# U+0000 in a text: a field that no rule of the contract had to forbid, as it is only looked for.
-_UNSTORABLE: Final = "asyncpg.exceptions.CharacterNotInRepertoireError"
 _PASSED_ON: Final[dict[grpc.StatusCode, type[SomaError]]] = {
     kind.code: kind
     for kind in (
@@ -96,8 +94,6 @@ def translate(call: CallContext, error: BaseException) -> SomaError:
         return _unavailable(call, error)
     if names & _UNSTORABLE:
         return InvalidArgument("INVALID_ARGUMENT", "a text of the request holds the character NUL")
-    if f"{type(error).__module__}.{type(error).__qualname__}" == _UNSTORABLE:
-        return InvalidArgument("INVALID_ARGUMENT", "a text holds a character that no store takes")
     _log.error("unexpected error", method=call.method, exc_info=error)
     return _internal(call)
 
