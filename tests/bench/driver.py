@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 import aiohttp
 import grpc
 import grpc.aio
+from google.rpc import error_details_pb2, status_pb2
 from soma.orchestrator.v1 import resources_pb2 as pb
 from soma.orchestrator.v1 import service_pb2 as rpc_pb
 from soma.orchestrator.v1 import service_pb2_grpc as rpc
@@ -276,8 +277,11 @@ async def follow(
 
 
 def _is_full(error: grpc.aio.AioRpcError | aiohttp.ClientError) -> bool:
+    """Say whether to come back later: a spent budget is the same status, but has no RetryInfo."""
     if isinstance(error, grpc.aio.AioRpcError):
-        return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        trailers = dict(error.trailing_metadata() or ())
+        told = status_pb2.Status.FromString(bytes(trailers.get("grpc-status-details-bin", b"")))
+        return any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in told.details)
     return isinstance(error, aiohttp.ClientResponseError) and error.status == _TOO_MANY
 
 
