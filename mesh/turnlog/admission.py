@@ -2,7 +2,9 @@
 
 A turn holds a place from its admission to its end. The first `slots` places
 are being worked on, the others wait; past the bound the answer is "full", at
-once. A place that was never given back (a crash between admission and commit)
+once. Beyond the bound lie as many places as there are slots for tenants that hold
+fewer than so many: a tenant that fills a queue does not close it for the others.
+A place that was never given back (a crash between admission and commit)
 is taken back after the longest time that a turn may last.
 """
 
@@ -40,7 +42,7 @@ class Admission:
         """Take a place; return how many turns wait before it. Repeating it changes nothing.
 
         Raises:
-            QueueFull: the bound is reached.
+            QueueFull: the bound is reached, and the tenant has its share of what lies beyond.
         """
         slots = max(1, slots)
         waiting = slots * self._waiting_per_slot
@@ -48,8 +50,8 @@ class Admission:
             scripts.ADMIT,
             keys=[load_key(queue)],
             arguments=[
-                *(key.member, slots + waiting),
-                int(LONGEST_STAY.total_seconds() * 1_000_000),
+                *(key.member, slots + waiting, int(LONGEST_STAY.total_seconds() * 1_000_000)),
+                *(slots, key.tenant),
             ],
         )
         if held < 0:

@@ -141,7 +141,7 @@ return 'absent'
 """
 )
 
-# KEYS: load. ARGV: member, bound, longest stay in microseconds.
+# KEYS: load. ARGV: member, bound, longest stay in microseconds, share beyond the bound, tenant.
 ADMIT: Final = Script.of(
     """
 local clock = redis.call('TIME')
@@ -150,7 +150,14 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[3])
 local rank = redis.call('ZRANK', KEYS[1], ARGV[1])
 if rank then return rank end
 local held = redis.call('ZCARD', KEYS[1])
-if held >= tonumber(ARGV[2]) then return -1 - held end
+if held >= ARGV[2] + ARGV[4] then return -1 - held end
+if held >= tonumber(ARGV[2]) then
+  local own, mine = ARGV[5] .. ':', 0
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    if string.sub(member, 1, #own) == own then mine = mine + 1 end
+  end
+  if mine >= tonumber(ARGV[4]) then return -1 - held end
+end
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 return held
 """

@@ -44,6 +44,25 @@ async def test_queue_is_bounded_and_tells_the_place(redis: RedisServer) -> None:
             await admission.leave(queue, key)
 
 
+async def test_a_tenant_that_fills_the_queue_leaves_places_for_others(redis: RedisServer) -> None:
+    queue = new_id("q")
+    async with Link.open(redis.url) as link:
+        admission = Admission(link, waiting_per_slot=2)
+
+        async def take(tenant: str) -> int:
+            return await admission.admit(queue, TurnKey(tenant, new_id("trn")), slots=2)
+
+        for _ in range(6):
+            await take("greedy")
+        with pytest.raises(QueueFull):
+            await take("greedy")
+        # A tenant whose name begins with the other's is another tenant.
+        assert [await take("greedy2"), await take("greedy2")] == [4, 5]
+        with pytest.raises(QueueFull):
+            await take("quiet")
+        assert await admission.load(queue) == 8
+
+
 async def test_log_of_a_turn_that_was_not_made_goes_and_one_that_was_claimed_stays(
     redis: RedisServer,
 ) -> None:
