@@ -18,6 +18,7 @@ from soma.identity.v1 import service_pb2_grpc as rpc
 from mesh.runtime.status import RemoteFailure, read
 from mesh.stack.bring_up import first_run_environment
 from mesh.stack.settings import StackSettings
+from tests.support.stack import address_of
 
 PASSWORD = "correct horse battery staple"
 
@@ -102,7 +103,7 @@ def channel_as(settings: StackSettings, workload: str, *, to: str = "identity") 
         *((folder / name).read_bytes() for name in ("ca.pem", "key.pem", "cert.pem"))
     )
     options = (("grpc.ssl_target_name_override", f"{to}.soma"),)
-    return grpc.aio.secure_channel(settings.ports.address(to), credentials, options)
+    return grpc.aio.secure_channel(address_of(settings, to), credentials, options)
 
 
 async def bootstrapped(settings: StackSettings, *arguments: str) -> Owner:

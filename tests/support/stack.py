@@ -159,6 +159,13 @@ class Stack:
         return tokens
 
 
+def address_of(settings: StackSettings, service: str) -> str:
+    """The host and port at which a service serves now; a successor of it listens elsewhere."""
+    peers = settings.home.peers
+    told: dict[str, str] = json.loads(peers.read_bytes()) if peers.exists() else {}
+    return told.get(service, settings.ports.address(service)).removeprefix("ipv4:")
+
+
 async def soma(settings: StackSettings, *arguments: str, extra: Mapping[str, str] | None = None) -> str:
     """Run a `soma` command; give its stdout.
 

@@ -12,24 +12,26 @@ import asyncio
 import contextlib
 import functools
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from mesh.stack import overrides
 from mesh.stack.catalogue import BY_NAME
 from mesh.stack.environment import Environment
+from mesh.stack.home import write_atomically
 from mesh.stack.ports import LOOPBACK
 from mesh.stack.workloads import STABLE
 from tests.chaos.fault import Fault
 from tests.chaos.faults.changed import changed
 from tests.chaos.faults.proxy import Proxy, Weather
-from tests.support.stack import Stack
+from tests.support.stack import Stack, address_of
 
 STORMS = (Weather.LATENCY, Weather.RESET, Weather.BLACKHOLE, Weather.REFUSED)
 SHORTEST, LONGEST = 2.0, 6.0
 LATE = 0.15
 BREATH = 0.5
 SPARE_LISTENER = 60
+PEERS = "SOMA_PEERS_FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class Link:
     variable: str
 
     @property
+    def peer(self) -> bool:
+        """Whether the server is a service, which may have moved to its other address."""
+        return self.variable == PEERS
+
+    @property
     def name(self) -> str:
         return f"partition {self.client} from {self.server}"
 
@@ -48,17 +55,17 @@ class Link:
 LINKS = (
     Link("orchestrator", "postgres", "SOMA_POSTGRES_URL"),
     Link("orchestrator", "redis", "SOMA_REDIS_URL"),
-    Link("orchestrator", "memory", "SOMA_PEERS"),
+    Link("orchestrator", "memory", PEERS),
     Link("worker-slm", "triton", "SOMA_TRITON_URL"),
     Link("worker-slm", "redis", "SOMA_REDIS_URL"),
     Link("memory", "vectors", "SOMA_QDRANT_URL"),
     Link("memory", "triton", "SOMA_TRITON_URL"),
     Link("identity", "postgres", "SOMA_POSTGRES_URL"),
-    Link("gateway", "orchestrator", "SOMA_PEERS"),
+    Link("gateway", "orchestrator", PEERS),
     Link("gateway", "redis", "SOMA_REDIS_URL"),
-    Link("worker-projections", "audit", "SOMA_PEERS"),
+    Link("worker-projections", "audit", PEERS),
     Link("worker-outbox", "postgres", "SOMA_POSTGRES_URL"),
-    Link("orchestrator", "identity", "SOMA_PEERS"),
+    Link("orchestrator", "identity", PEERS),
 )
 KAFKA_CLIENTS = ("orchestrator", "worker-slm", "worker-projections", "worker-outbox")
 EDGE_SERVICES = ("orchestrator", "gateway")
@@ -68,13 +75,33 @@ IN_SHORT_RUN = frozenset({"orchestrator-postgres", "worker-slm-redis", "worker-s
 @contextlib.asynccontextmanager
 async def through_proxy(stack: Stack, link: Link) -> AsyncIterator[Proxy]:
     """Let a client reach one server through a proxy until the block ends."""
-    server = stack.settings.ports.address(link.server)
-    told = _environment(stack, link.client)[link.variable]
-    assert server in told, f"{link.variable} of {link.client} does not name {link.server}"
+    server = (
+        address_of(stack.settings, link.server) if link.peer else stack.settings.ports.address(link.server)
+    )
     async with Proxy.before(server) as proxy:
-        change = {link.variable: told.replace(server, proxy.address)}
-        async with changed(stack, link.client, change):
-            yield proxy
+        with _told(stack, link, server, proxy.address) as change:
+            async with changed(stack, link.client, change):
+                yield proxy
+        assert proxy.connections, f"{link.client} never went through the proxy before {link.server}"
+
+
+@contextlib.contextmanager
+def _told(stack: Stack, link: Link, server: str, proxy: str) -> Iterator[dict[str, str]]:
+    """What tells the client of the proxy: the address, or for a peer a file of peers of its own."""
+    if not link.peer:
+        told = _environment(stack, link.client)[link.variable]
+        assert server in told, f"{link.variable} of {link.client} does not name {link.server}"
+        yield {link.variable: told.replace(server, proxy)}
+        return
+    usual = stack.settings.home.peers
+    own = usual.with_name(f"peers-of-{link.client}.json")
+    told = usual.read_text(encoding="utf-8")
+    assert server in told, f"no peer is {link.server}"
+    write_atomically(own, told.replace(server, proxy))
+    try:
+        yield {link.variable: str(own)}
+    finally:
+        own.unlink()
 
 
 @contextlib.asynccontextmanager
@@ -98,7 +125,7 @@ async def kafka_through_proxy(stack: Stack, client: str) -> AsyncIterator[Proxy]
 async def edge_through_proxy(stack: Stack, service: str) -> AsyncIterator[Proxy]:
     """Let the edge reach one service through a proxy until the block ends."""
     async with (
-        Proxy.before(stack.settings.ports.address(service)) as proxy,
+        Proxy.before(address_of(stack.settings, service)) as proxy,
         changed(stack, service, {overrides.ADVERTISE: proxy.address}),
     ):
         yield proxy

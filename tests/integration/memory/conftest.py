@@ -23,7 +23,8 @@ LARGEST = 32 << 20
 async def running() -> StackSettings:
     """A stack whose memory serves: the one that runs, else the tests' own."""
     settings = stacks.shared_settings()
-    if not await probes.tcp(settings.ports.of("memory")):
+    _, _, port = stacks.address_of(settings, "memory").rpartition(":")
+    if not await probes.tcp(int(port)):
         await stacks.running()
     return settings
 
@@ -48,7 +49,7 @@ class Client:
 def channel_of(running: StackSettings, workload: str) -> MeshChannel:
     """The channel of a workload to memory."""
     return MeshChannel(
-        target=f"ipv4:{running.ports.address('memory')}",
+        target=f"ipv4:{stacks.address_of(running, 'memory')}",
         workload="memory",
         certificates=Certificates(running.home.pki / workload),
         max_message_bytes=LARGEST,

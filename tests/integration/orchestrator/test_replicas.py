@@ -21,7 +21,7 @@ from mesh.turnlog import Link
 from tests.bench.driver import GrpcClient, Journal, check, follow
 from tests.integration.orchestrator.test_turns import redis_url, stream_request
 from tests.support.replicas import Replica, mesh_channel, replica
-from tests.support.stack import Stack, Tenant
+from tests.support.stack import Stack, Tenant, address_of
 from tests.support.talk import LONG, TEXT
 
 
@@ -35,7 +35,7 @@ async def beside(stack: Stack) -> AsyncIterator[Replica]:
 
 
 async def audit_records(stack: Stack, tenant: Tenant) -> list[audit_pb.AuditRecord]:
-    port = stack.settings.ports.of("audit")
+    port = int(address_of(stack.settings, "audit").rpartition(":")[2])
     metadata = (("authorization", f"Bearer {tenant.api_key}"),)
     found: list[audit_pb.AuditRecord] = []
     async with mesh_channel(stack.settings, "edge", "audit", port) as channel:
