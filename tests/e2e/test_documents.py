@@ -42,9 +42,9 @@ def script(document: str, stack: Stack) -> str:
 def in_place(code: str, stack: Stack) -> str:
     """The commands with the test's own folder in place of `.soma`."""
     code = code.replace(".soma/lib/venv/bin/python", sys.executable)
-    return code.replace("$PWD/.soma/bin", f"{stack.home}/bin").replace(
-        ".soma/bin/soma", f"{stack.home}/bin/soma"
-    )
+    for folder in ("$PWD/.soma/bin", ".soma/bin", ".soma/overrides"):
+        code = code.replace(folder, f"{stack.home}/{Path(folder).name}")
+    return code
 
 
 @pytest.mark.timeout(600)
