@@ -18,8 +18,9 @@ from tests.support.edge import Edge
 from tests.support.stack import OwnStacks, soma
 
 PORT = 17990
-ROAD = {"edge", "orchestrator", "worker-slm", "worker-projections", "audit"}
-SPANS = {"slm.requests process", "slm.responses process", "generate bootstrap"}
+ROAD = {"edge", "orchestrator", "worker-slm", "worker-projections"}
+# Records of audit travel to the audit service together, in a call that belongs to the first one's trace.
+SPANS = {"slm.requests process", "slm.responses process", "generate bootstrap", "audit.records process"}
 
 
 @dataclass(slots=True)

@@ -1,11 +1,11 @@
 """The request id of mutations: filled in where missing, with a digest of the rest of the request.
 
 Stores keep both beside what they create; the same id with another digest is
-refused there (REQUEST_ID_REUSED). BLAKE2b is Python's own; SHA-256 goes through
-OpenSSL, which looks it up by name each time.
+refused there (REQUEST_ID_REUSED). So the digest's form is part of what is stored:
+with another one, every repeat of an older request would be refused.
 """
 
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any
 
 from google.protobuf.message import Message
@@ -34,5 +34,5 @@ def _name(call: CallContext, message: Message) -> None:
     request: Any = message
     request_id = request.request_id or new_id("req")
     request.request_id = ""
-    call.request_digest = blake2b(message.SerializeToString(deterministic=True), digest_size=32).digest()
+    call.request_digest = sha256(message.SerializeToString(deterministic=True)).digest()
     request.request_id = call.idempotency_key = request_id

@@ -10,7 +10,7 @@ from tests.integration.models.client import Client
 PROMPT = "<|im_start|>user\nWhat is os.path.join?<|im_end|>\n<|im_start|>assistant\n"
 LONG = {"max_tokens": 900, "ignore_eos": True, "temperature": 0}
 SLOTS = 16
-QUEUE = 128
+QUEUE = 160
 
 
 async def test_a_stream_of_deltas_equals_the_whole_text(client: Client) -> None:
