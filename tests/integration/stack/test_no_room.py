@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mesh.stack.catalogue import Kind
@@ -76,6 +77,11 @@ async def starts(keeper: Keeper, writer: Writer, count: int) -> None:
             await asyncio.sleep(0.02)
 
 
+def running_in(folder: Path) -> list[int]:
+    """The processes of the program on this folder, whoever knows of them."""
+    return [one.pid for one in psutil.process_iter(["cmdline"]) if str(folder) in (one.info["cmdline"] or ())]
+
+
 async def test_more_deaths_than_the_limit_are_not_the_end_while_the_disk_is_full(tmp_path: Path) -> None:
     keeper, writer = kept(tmp_path)
     (writer.folder / "data").symlink_to("/dev/full")
@@ -100,10 +106,12 @@ async def test_a_pid_file_that_finds_no_room_leaves_no_process_behind(tmp_path: 
     await starts(keeper, writer, 2 * QUICK.limit)
     assert keeper.failure is not None
     assert keeper.failure.code is Code.DISK_FULL
-    assert keeper.child is None or keeper.child.process.returncode is not None
     draft.unlink()
     await ready(keeper)
+    assert keeper.child is not None
+    assert running_in(writer.folder) == [keeper.child.pid]
     await keeper.stop(grace=1.0)
+    assert running_in(writer.folder) == []
 
 
 async def test_a_program_that_dies_for_another_reason_is_given_up(tmp_path: Path) -> None:
