@@ -5,10 +5,8 @@ and `baseline` are microseconds at the median; `ratio` is ours / baseline; `spre
 the quartiles of the rounds divided by their median. The baseline is `tests/property/policy/reference.py`.
 """
 
-import json
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import Final
 from mesh.policy import Bundle, Condition, Effect, Engine, Operator, Rule
 from mesh.policy.conditions import Attributes
 from mesh.runtime.context import Principal
+from tests.bench.rows import Bound, Row, emit, single
 from tests.property.policy import reference
 from tests.property.policy.strategies import bundle_of
 
@@ -106,18 +105,19 @@ def microseconds(work: Callable[[Principal, str, Attributes], object], asked: Se
     return (time.perf_counter_ns() - begin) / len(asked) / 1000
 
 
-def measure(workload: Workload) -> dict[str, object]:
+def measure(workload: Workload, bound: Bound | None = None) -> Row:
     """Give one row."""
     engine = Engine(workload.bundle)
     ours = [microseconds(engine.decide, workload.requests) for _ in range(_ROUNDS)]
-    return row(f"decision ({workload.name})", ours, _plain(workload))
+    return single(f"decision ({workload.name})", "us", ours, bound=bound, beside=_plain(workload))
 
 
-def measure_first(workload: Workload) -> dict[str, object]:
+def measure_first(workload: Workload) -> Row:
     """Give one row of decisions that find nothing remembered: every request has scopes of its own."""
     engines = [Engine(workload.bundle) for _ in range(5)]
     ours = [microseconds(engine.decide, workload.requests) for engine in engines]
-    return row(f"first decision for a set of scopes ({workload.name})", ours, _plain(workload))
+    name = f"first decision for a set of scopes ({workload.name})"
+    return single(name, "us", ours, beside=_plain(workload))
 
 
 def _plain(workload: Workload) -> float:
@@ -127,26 +127,14 @@ def _plain(workload: Workload) -> float:
     )
 
 
-def row(name: str, ours: Sequence[float], baseline: float) -> dict[str, object]:
-    """Put measurements into the table's form."""
-    median = statistics.median(ours)
-    low, _, high = statistics.quantiles(ours, n=4)
-    return {
-        "name": name,
-        "unit": "us",
-        "ours": round(median, 3),
-        "baseline": round(baseline, 3),
-        "ratio": round(median / baseline, 5),
-        "spread": round((high - low) / median, 3),
-    }
-
-
-def rows() -> list[dict[str, object]]:
-    """Give all rows."""
-    workloads = [make(count) for make in (mixed, one_action) for count in (10, 100, 10_000)]
-    return [*map(measure, workloads), *map(measure_first, workloads[:3])]
+def rows() -> list[Row]:
+    """Give all rows: a decision at 100 rules has its bound, and one at 10,000 twice what that took."""
+    found = []
+    for make in (mixed, one_action):
+        hundred = measure(make(100), Bound(5.0))
+        found += [measure(make(10)), hundred, measure(make(10_000), Bound(2 * hundred.ours))]
+    return [*found, *(measure_first(mixed(count)) for count in (10, 100, 10_000))]
 
 
 if __name__ == "__main__":
-    json.dump(rows(), sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    emit(rows())

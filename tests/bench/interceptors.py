@@ -14,12 +14,11 @@ import asyncio
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +36,7 @@ from mesh.runtime.channels import MeshChannel
 from mesh.runtime.server import server_credentials
 from mesh.trust.state import TrustState
 from mesh.trust.verifier import TokenVerifier
+from tests.bench.rows import Bound, Row, emit, paired
 from tests.support.echo.contract import modules
 from tests.support.echo.serving import POLICY, serving
 from tests.support.issuer import Issuer
@@ -174,20 +174,23 @@ async def stream(server: Server) -> float:
     return (server.cpu() - begin) / (_STREAMS * _WORDS) * 1e6
 
 
-async def measure(rounds: int = _ROUNDS) -> list[dict[str, object]]:
+KINDS: Final = {"unary": (unary, 1.30), "mutation": (mutation, 1.30), "stream message": (stream, 1.20)}
+
+
+async def measure(rounds: int = _ROUNDS) -> list[Row]:
     """Return the rows."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         PkiFolder(folder / "pki").initialise(now=datetime.now(UTC))
         ours, bare = (_started(kind, folder, stack) for kind in ("chain", "bare"))
-        kinds = {"unary": unary, "mutation": mutation, "stream message": stream}
-        rows = []
-        for title, work in kinds.items():
+        found = []
+        for title, (work, most) in KINDS.items():
             await work(ours)
             await work(bare)
             pairs = [(await work(ours), await work(bare)) for _ in range(rounds)]
-            rows.append(_row(f"interceptor chain, server CPU per {title}", pairs))
-        return rows
+            what = f"interceptor chain, server CPU per {title}"
+            found.append(paired(what, "us", *zip(*pairs, strict=True), bound=Bound(most, of="ratio")))
+        return found
 
 
 def _started(kind: str, folder: Path, stack: contextlib.ExitStack) -> Server:
@@ -196,26 +199,8 @@ def _started(kind: str, folder: Path, stack: contextlib.ExitStack) -> Server:
     return server
 
 
-def _row(name: str, pairs: list[tuple[float, float]]) -> dict[str, object]:
-    ratios = [one / other for one, other in pairs]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    return {
-        "name": name,
-        "unit": "us",
-        "ours": round(statistics.median(one for one, _ in pairs), 1),
-        "baseline": round(statistics.median(other for _, other in pairs), 1),
-        "ratio": round(middle, 3),
-        "spread": round((high - low) / middle, 3),
-    }
-
-
-def rows() -> Iterator[dict[str, object]]:
-    """Yield the rows of this benchmark; what `make bench` calls."""
-    yield from uvloop.run(measure())
-
-
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         uvloop.run(serve(sys.argv[1], Path(sys.argv[2])))
     else:
-        print(json.dumps(list(rows()), indent=1))
+        emit(uvloop.run(measure()))
