@@ -14,6 +14,7 @@ import aiohttp
 
 Json = dict[str, Any]
 LONG = "Tell me more"
+LARGE = 1 << 20
 ENDS = frozenset({"completed", "refused", "failed"})
 
 
@@ -102,6 +103,8 @@ class Edge:
         data: bytes | io.BytesIO | None = raw
         if raw is None and body is not None:
             data = json.dumps(body).encode()
+        if isinstance(data, bytes) and len(data) > LARGE:
+            data = io.BytesIO(data)  # aiohttp sends it in pieces, and warns of anything else
         sent = {"content-type": "application/json", **self.headers(), **headers}
         async with self.http.request(method, self.url + path, data=data, headers=sent) as answer:
             text = await answer.text()
