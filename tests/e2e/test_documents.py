@@ -57,7 +57,7 @@ async def test_the_commands_of_a_guide_run(stack: Stack, document: str) -> None:
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     out, _ = await asyncio.wait_for(process.communicate(), 580)
-    assert process.returncode == 0, out.decode()[-4000:]
+    assert process.returncode == 0, out.decode()[-40_000:]
 
 
 def documents() -> list[str]:
