@@ -28,6 +28,10 @@ _UNKNOWN_MODEL: Final = re.compile(
 )
 
 
+# As Triton's own queue says it, and as our models do (`models/engine/scheduler.py`).
+_QUEUE: Final = re.compile(r"maximum queue size|requests are waiting for \d+ slots", re.IGNORECASE)
+
+
 def unavailable(model: str, what: str) -> errors.Unavailable:
     """The model does not answer, or broke off: `what` is our own sentence, never a driver's text."""
     return errors.Unavailable("MODEL_UNAVAILABLE", f"model {model} {what}", metadata={"model": model})
@@ -54,6 +58,13 @@ def refused(model: str, status: int | str) -> errors.FailedPrecondition:
     )
 
 
+def queue_full(model: str) -> errors.ResourceExhausted:
+    """The server takes no more for now."""
+    return errors.ResourceExhausted(
+        "QUEUE_FULL", f"the queue of model {model} is full", metadata={"model": model}
+    )
+
+
 def rate_limited(model: str, retry_after: float | None) -> errors.ResourceExhausted:
     """The provider's own rate limit."""
     return errors.ResourceExhausted(
@@ -77,6 +88,8 @@ def from_text(model: str, text: str) -> errors.SomaError:
         return context_too_long(model)
     if _UNKNOWN_MODEL.search(text):
         return not_found(model)
+    if _QUEUE.search(text):
+        return queue_full(model)
     return unavailable(model, "failed to answer")
 
 
@@ -88,9 +101,7 @@ def from_rpc(model: str, error: grpc.aio.AioRpcError) -> errors.SomaError:
     if code is grpc.StatusCode.NOT_FOUND:
         return not_found(model)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return errors.ResourceExhausted(
-            "QUEUE_FULL", f"the queue of model {model} is full", metadata={"model": model}
-        )
+        return queue_full(model)
     if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
         found = from_text(model, details)
         if code is grpc.StatusCode.INVALID_ARGUMENT and isinstance(found, errors.Unavailable):

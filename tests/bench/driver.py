@@ -29,7 +29,7 @@ from soma.orchestrator.v1 import service_pb2_grpc as rpc
 
 ENDS: Final = frozenset({"completed", "refused", "failed"})
 _PAUSE_SECONDS: Final = 0.1
-_REFUSED_SECONDS: Final = 1.0  # a client that was told the queue is full comes again after this
+REFUSED_SECONDS: Final = 1.0  # a client that was told the queue is full comes again after this
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ async def follow(
         except (grpc.aio.AioRpcError, aiohttp.ClientError) as error:
             if _is_full(error):
                 journal.refusals.append(time.perf_counter() - begin)
-                pause = _REFUSED_SECONDS
+                pause = REFUSED_SECONDS
             elif isinstance(error, grpc.aio.AioRpcError) and error.code() not in _PASSING:
                 raise
         if not journal.ended:

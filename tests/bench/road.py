@@ -5,8 +5,8 @@ are interleaved: a round of turns through the edge, then Triton alone with the p
 concurrency of that round, as the orchestrator's outbox holds them, recalled passages included. Answers
 have exactly 64 or 384 tokens (`min_tokens` = `max_tokens`). CPU is of all processes of the stack.
 
-A client that is refused because the queue is full comes again after a second, at most; where the
-streams exceed the admission bound, the refusals are a row of their own.
+A client that is refused because the queue is full comes again after a second, at most, on both sides;
+where the streams exceed the admission bound, the refusals are a row of their own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from soma.slm.v1 import events_pb2
 
 from mesh.inference.ports import GenerationRequest, Sampling
 from mesh.inference.triton import Triton
-from tests.bench.driver import Client, Journal, check, connect, follow
+from mesh.runtime.errors import ResourceExhausted
+from tests.bench.driver import REFUSED_SECONDS, Client, Journal, check, connect, follow
 from tests.bench.rows import Bound, Row, emit, paired, quantile, shares, single
 from tests.bench.target import Target
 from tests.bench.usage import Watched, per
@@ -107,17 +108,27 @@ async def direct(
     async def lane() -> None:
         nonlocal tokens
         for one in waiting:
-            start, first = time.perf_counter(), 0.0
-            async for chunk in triton.stream(_request(one, streams)):
-                if chunk.text and not first:
-                    first = time.perf_counter() - start
+            firsts.append(await _answered(triton, _request(one, streams)) * 1000)
             tokens += one.sampling.max_tokens
-            firsts.append(first * 1000)
 
     before, begin = watched.usage(), time.perf_counter()
     await asyncio.gather(*(lane() for _ in range(streams)))
     seconds = time.perf_counter() - begin
     return Round(firsts, tokens / seconds, (), per(watched.usage().since(before), len(asked)))
+
+
+async def _answered(triton: Triton, request: GenerationRequest) -> float:
+    """Read an answer to its end; give the seconds to its first text, refusals included."""
+    begin, first = time.perf_counter(), 0.0
+    while True:
+        try:
+            async for chunk in triton.stream(request):
+                if chunk.text and not first:
+                    first = time.perf_counter() - begin
+        except ResourceExhausted:
+            await asyncio.sleep(REFUSED_SECONDS)
+        else:
+            return first
 
 
 def _request(asked: events_pb2.GenerationRequest, streams: int) -> GenerationRequest:

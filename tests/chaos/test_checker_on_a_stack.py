@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import redis.asyncio as redis
 from soma.orchestrator.v1.resources_pb2 import TurnEvent
@@ -89,17 +90,26 @@ async def test_a_run_without_a_fault_is_green(run: Run) -> None:
 
 
 @asynccontextmanager
+async def set_aside(
+    connection: asyncpg.Connection[asyncpg.Record], table: str, own: str, turn_id: str
+) -> AsyncIterator[None]:
+    """Take a turn's rows, those where `own` of its id holds, out of a table, and put them back."""
+    await connection.execute(f"create temporary table kept (like {table})")
+    await connection.execute(f"insert into kept select * from {table} where {own}", turn_id)
+    await connection.execute(f"delete from {table} where {own}", turn_id)
+    try:
+        yield
+    finally:
+        await connection.execute(f"insert into {table} select * from kept")
+
+
+@asynccontextmanager
 async def lost_turn(run: Run) -> AsyncIterator[str]:
-    async with postgres(run.settings) as connection:
-        own = "where id = $1"
-        await connection.execute("create temporary table kept (like orchestrator.turns)")
-        copy = f"insert into kept select * from orchestrator.turns {own}"
-        await connection.execute(copy, run.turn["id"])
-        await connection.execute(f"delete from orchestrator.turns {own}", run.turn["id"])
-        try:
-            yield str(run.turn["id"])
-        finally:
-            await connection.execute("insert into orchestrator.turns select * from kept")
+    async with (
+        postgres(run.settings) as connection,
+        set_aside(connection, "orchestrator.turns", "id = $1", run.turn["id"]),
+    ):
+        yield str(run.turn["id"])
 
 
 @asynccontextmanager
@@ -131,17 +141,11 @@ async def doubled_frame(run: Run) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def missing_record(run: Run) -> AsyncIterator[str]:
+    own = "resource = $1 and action = 'turns.create'"
     async with postgres(run.settings) as connection:
         await connection.execute("set session_replication_role = replica")  # no trigger protects the rows
-        own = "where resource = $1 and action = 'turns.create'"
-        await connection.execute("create temporary table kept (like audit.records)")
-        copy = f"insert into kept select * from audit.records {own}"
-        await connection.execute(copy, run.turn["id"])
-        await connection.execute(f"delete from audit.records {own}", run.turn["id"])
-        try:
+        async with set_aside(connection, "audit.records", own, run.turn["id"]):
             yield str(run.turn["id"])
-        finally:
-            await connection.execute("insert into audit.records select * from kept")
 
 
 def append(path: Path, line: bytes) -> None:

@@ -20,7 +20,6 @@ from mesh.stack.catalogue import BY_NAME
 from mesh.stack.environment import Environment
 from mesh.stack.home import write_atomically
 from mesh.stack.ports import LOOPBACK
-from mesh.stack.workloads import STABLE
 from tests.chaos.fault import Fault
 from tests.chaos.faults.changed import changed
 from tests.chaos.faults.proxy import Proxy, Weather
@@ -89,7 +88,7 @@ async def through_proxy(stack: Stack, link: Link) -> AsyncIterator[Proxy]:
 def _told(stack: Stack, link: Link, server: str, proxy: str) -> Iterator[dict[str, str]]:
     """What tells the client of the proxy: the address, or for a peer a file of peers of its own."""
     if not link.peer:
-        told = _environment(stack, link.client)[link.variable]
+        told = Environment(stack.settings).servers(BY_NAME[link.client])[link.variable]
         assert server in told, f"{link.variable} of {link.client} does not name {link.server}"
         yield {link.variable: told.replace(server, proxy)}
         return
@@ -156,17 +155,6 @@ async def partition_from_edge(stack: Stack, choice: random.Random, *, service: s
     """Partition the edge from a service."""
     async with edge_through_proxy(stack, service) as proxy:
         await storm(proxy, choice)
-
-
-def _environment(stack: Stack, process: str) -> dict[str, str]:
-    ports = stack.settings.ports
-    return Environment(stack.settings).of_workload(
-        BY_NAME[process],
-        process=process,
-        listen=ports.of(process),
-        metrics=ports.metrics(process),
-        version=STABLE,
-    )
 
 
 FAULTS: tuple[Fault, ...] = (
