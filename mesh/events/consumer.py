@@ -33,6 +33,7 @@ from mesh.runtime.waiting import until_up
 
 _log = get_logger(__name__)
 _POLL_MS: Final = 500
+_HELD_BYTES: Final = 256 * 1024  # so many are handed over at once, however short they were held
 _COMMIT_EVERY: Final = 0.5  # a crash repeats at most so much, and handlers know a record's id
 _STOP_SECONDS: Final = 3.0
 _ERROR_PAUSE: Final = 0.5
@@ -125,6 +126,7 @@ class Consumer(Generic[Event]):
             raise ConnectionError(f"group {self._group} has not joined yet")
 
     async def _join(self, identity: KafkaIdentity) -> None:
+        held = self._topic.held_seconds
         reader = AIOKafkaConsumer(
             bootstrap_servers=self._settings.kafka_bootstrap,
             client_id=self._settings.name,
@@ -139,7 +141,8 @@ class Consumer(Generic[Event]):
             max_poll_interval_ms=24 * 3_600_000,  # a bounded queue waits as long as it must
             retry_backoff_ms=100,
             request_timeout_ms=10_000,
-            fetch_max_wait_ms=_POLL_MS,
+            fetch_max_wait_ms=int(1000 * held) if held else _POLL_MS,
+            fetch_min_bytes=_HELD_BYTES if held else 1,
             metadata_max_age_ms=60_000,
         )
         rebalance = Rebalance(revoked=lambda gone: self._release(reader, gone), assigned=self._offsets.assign)

@@ -61,31 +61,36 @@ async def put_all(connection: Connection, records: Sequence[Record[Any]]) -> lis
     """Write the rows of several records by one statement, in their order; see `put`."""
     sealed = [seal(record) for record in records]
     if sealed:
-        await connection.execute(_PUT, *zip(*map(parameters, sealed), strict=True))
+        await connection.execute(_PUT, *columns(sealed))
     return sealed
 
 
 def put_beside(made: str, *, first: int) -> str:
-    """Return the insert of one record for a `with` query, where the query `made` has a row.
+    """Return the insert of records for a `with` query: of all where the query `made` has a row, else of none.
 
-    Its parameters, `parameters(envelope)`, begin at `$first`.
+    Its parameters, `columns(envelopes)`, begin at `$first`.
     """
     kinds = ("text", "text", "text", "text", "bytea", "jsonb")
-    places = ", ".join(f"${first + place}::{kind}" for place, kind in enumerate(kinds))
+    places = ", ".join(f"${first + place}::{kind}[]" for place, kind in enumerate(kinds))
     return f"""
         insert into outbox (id, topic, key, tenant, payload, headers)
-        select {places} from {made}
+        select leaving.* from {made}, unnest({places}) as leaving
         on conflict (id) do nothing
     """
 
 
-def parameters(envelope: Envelope) -> tuple[str, str, str, str, bytes, str]:
-    """Return the values of a record's row."""
-    return (*_text(envelope), envelope.payload, json.dumps(dict(envelope.headers)))
-
-
-def _text(envelope: Envelope) -> tuple[str, str, str, str]:
-    return envelope.id, envelope.topic, envelope.key, envelope.tenant
+def columns(
+    envelopes: Sequence[Envelope],
+) -> tuple[list[str], list[str], list[str], list[str], list[bytes], list[str]]:
+    """Return the values of records' rows, column by column."""
+    return (
+        [one.id for one in envelopes],
+        [one.topic for one in envelopes],
+        [one.key for one in envelopes],
+        [one.tenant for one in envelopes],
+        [one.payload for one in envelopes],
+        [json.dumps(dict(one.headers)) for one in envelopes],
+    )
 
 
 async def mark(connection: Connection, ids: Sequence[str], *, table: str = "outbox") -> None:

@@ -28,6 +28,8 @@ class Topic:
     retention_hours: int = 7 * 24
     gathered: bool = False
     """Whether committed records may be gathered for a moment (`mesh.events.departures`)."""
+    held_seconds: float = 0.0
+    """How long the broker may hold a record back, to hand several over at once; 0 where somebody waits."""
 
     @property
     def dead_letters(self) -> str:
@@ -56,6 +58,8 @@ TOPICS: Final = (
         producers=("worker-slm",),
         consumers=("orchestrator",),
         retention_hours=24,
+        # Nobody waits for the row: until it says so, the turn's log tells that it ended, and how.
+        held_seconds=0.25,
     ),
     Topic(
         name="turns.events",
@@ -64,6 +68,7 @@ TOPICS: Final = (
         producers=("orchestrator",),
         consumers=("worker-projections",),
         gathered=True,
+        held_seconds=0.5,
     ),
     Topic(
         name="audit.records",
@@ -72,6 +77,7 @@ TOPICS: Final = (
         producers=("identity", "policy", "orchestrator", "memory", "slm"),
         consumers=("worker-projections",),
         gathered=True,
+        held_seconds=0.5,
     ),
     Topic(
         name="identity.events",
@@ -81,6 +87,7 @@ TOPICS: Final = (
         consumers=("worker-projections",),
         partitions=4,
         gathered=True,
+        held_seconds=0.5,
     ),
     Topic(
         name="memory.events",
@@ -90,6 +97,7 @@ TOPICS: Final = (
         consumers=("worker-projections",),
         partitions=4,
         gathered=True,
+        held_seconds=0.5,
     ),
 )
 BY_NAME: Final[Mapping[str, Topic]] = MappingProxyType({topic.name: topic for topic in TOPICS})

@@ -8,6 +8,7 @@ chain costs nothing per streamed message.
 
 import asyncio
 import inspect
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, NamedTuple
@@ -34,6 +35,7 @@ from mesh.runtime.status import DETAILS, LONGEST_MESSAGE, details_of, reason_nam
 from mesh.runtime.trace import TraceContext
 
 _NO_TRACE: Final = TraceContext("", "")
+RETRY_AFTER: Final = "retry-after"
 _OK: Final = grpc.StatusCode.OK
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -211,8 +213,13 @@ async def _inspected(
 
 
 async def _abort(context: ServicerContext, call: CallContext, failure: SomaError) -> None:
-    details = details_of(failure, request_id=call.request_id)
-    await context.abort(failure.code, shortened(failure.message, LONGEST_MESSAGE), ((DETAILS, details),))
+    trailers: tuple[tuple[str, str | bytes], ...] = (
+        (DETAILS, details_of(failure, request_id=call.request_id)),
+    )
+    if failure.retry_after is not None:
+        # What RetryInfo says, for HTTP clients: at the edge this becomes the header (RFC 9110, 10.2.3).
+        trailers += ((RETRY_AFTER, str(math.ceil(failure.retry_after))),)
+    await context.abort(failure.code, shortened(failure.message, LONGEST_MESSAGE), trailers)
 
 
 def _finish(

@@ -36,9 +36,11 @@ class Batch(Generic[Owner]):
         """How many more rows fit."""
         return self._decoder.slots - len(self.rows)
 
-    def add(self, owner: Owner, tokens: list[int]) -> tuple[Row[Owner], NDArray[np.float32]]:
+    def add(
+        self, owner: Owner, tokens: list[int], *, loaded: bool = False
+    ) -> tuple[Row[Owner], NDArray[np.float32]]:
         """Prefill a new last row; return it with its next token's logits. The caller sets `Row.token`."""
-        logits = self._decoder.prefill(len(self.rows), tokens)
+        logits = self._decoder.prefill(len(self.rows), tokens, loaded=loaded)
         row = Row(owner=owner, length=len(tokens))
         self.rows.append(row)
         return row, logits

@@ -1,5 +1,6 @@
 """What a generation hands out, and to whom; free of the runtime, so that other answerers can use it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -18,7 +19,7 @@ class Delta:
 
 
 class Sink(Protocol):
-    """Where one request's results go. Methods are called from the stepping thread and must not block long."""
+    """Where one request's results go. Methods are called from the stepping thread and must not block."""
 
     def delta(self, delta: Delta) -> None:
         """Take the next delta; one with `Delta.finish` is the last call."""
@@ -26,8 +27,8 @@ class Sink(Protocol):
     def fail(self, error: EngineError) -> None:
         """Take the failure; it is the last call."""
 
-    def cancelled(self) -> bool:
-        """Say whether nobody waits for the result any more."""
+    def ask(self, gone: Callable[[], None]) -> None:
+        """Find out whether nobody waits for the result any more, and call `gone` if so, from any thread."""
 
     def drop(self) -> None:
         """The request was cancelled; it is the last call."""

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -26,8 +27,8 @@ from models.engine.text import TextStream
 
 CALM_INTERVAL_S: Final = 0.030
 LOADED_INTERVAL_S: Final = 0.100
-# To ask Triton whether a request was cancelled is a round trip to its process, on the stepping thread:
-# asked of 16 rows and 84 waiting requests every 10 ms, it cost more than half of the model's time.
+# To find out whether a request was cancelled costs a round trip to Triton's process: asked of 16 rows and 84
+# waiting requests every 10 ms, it cost more than half of the model's time.
 CANCEL_CHECK_S: Final = 0.030
 QUEUE_CHECK_S: Final = 0.010
 QUEUE_CHECKS: Final = 2
@@ -54,7 +55,7 @@ class _Sequence:
     pending: list[str] = field(default_factory=list)
     pending_tokens: int = 0
     sent_at: float | None = None
-    checked_at: float = 0.0
+    asked_at: float = 0.0
 
 
 class Scheduler:
@@ -78,9 +79,10 @@ class Scheduler:
         self._occupied = occupied
         self._batch: Batch[_Sequence] = Batch(decoder)
         self._queue: deque[Request] = deque()
+        self._gone: deque[Request] = deque()  # filled from other threads
         self._changed = threading.Condition()
         self._open = True
-        self._queue_checked_at = 0.0
+        self._queue_asked_at = 0.0
         self._queue_place = 0
         self._thread = threading.Thread(target=self._run, name="stepping", daemon=True)
         self._thread.start()
@@ -127,7 +129,8 @@ class Scheduler:
         while self._wait():
             try:
                 self._admit()
-                self._check_cancelled()
+                self._ask_who_is_gone()
+                self._drop_gone()
                 if self._batch.rows:
                     self._step()
             except Exception:  # noqa: BLE001  # its sequences must hear of it and the thread must live
@@ -151,9 +154,6 @@ class Scheduler:
                 if not self._queue:
                     return
                 request = self._queue.popleft()
-            if request.sink.cancelled():
-                request.sink.drop()
-                continue
             prefilled += len(request.tokens)
             self._start(request)
 
@@ -168,9 +168,8 @@ class Scheduler:
                 include_stop=sampling.include_stop_str_in_output,
                 skip_special=sampling.skip_special_tokens,
             ),
-            checked_at=time.monotonic(),
         )
-        row, logits = self._batch.add(sequence, request.tokens)
+        row, logits = self._batch.add(sequence, request.tokens, loaded=self._loaded)
         self._advance(row, sequence.sampler.choose(logits))
 
     def _step(self) -> None:
@@ -223,35 +222,53 @@ class Scheduler:
         if sequence.sent_at is None:
             return True
         asked = sequence.request.sampling.stream_interval_ms
-        return now - sequence.sent_at >= (self._interval() if asked is None else asked / 1000)
+        interval = self._interval() if asked is None else asked / 1000
+        # By a clock that all share: what is due is due for all at once, and whoever carries it on
+        # (Triton, a worker, a log, an edge) wakes once for many deltas instead of once for each.
+        return not interval or now // interval > sequence.sent_at // interval
 
     def _interval(self) -> float:
-        loaded = bool(self._queue) or 2 * len(self._batch.rows) > self._decoder.slots
-        return LOADED_INTERVAL_S if loaded else CALM_INTERVAL_S
+        return LOADED_INTERVAL_S if self._loaded else CALM_INTERVAL_S
 
-    def _check_cancelled(self) -> None:
+    @property
+    def _loaded(self) -> bool:
+        return bool(self._queue) or 2 * len(self._batch.rows) > self._decoder.slots
+
+    def _ask_who_is_gone(self) -> None:
+        """Ask of each that runs, and of the next few that wait, in turn; the answers come to `_gone`."""
         now = time.monotonic()
-        for row in list(self._batch.rows):
-            if now - row.owner.checked_at >= CANCEL_CHECK_S:
-                row.owner.checked_at = now
-                if row.owner.request.sink.cancelled():
-                    self._batch.remove(row)
-                    row.owner.request.sink.drop()
-        if self._queue and now - self._queue_checked_at >= QUEUE_CHECK_S:
-            self._queue_checked_at = now
-            self._drop_cancelled_in_queue()
+        for row in self._batch.rows:
+            if now - row.owner.asked_at >= CANCEL_CHECK_S:
+                row.owner.asked_at = now
+                self._ask(row.owner.request)
+        if self._queue and now - self._queue_asked_at >= QUEUE_CHECK_S:
+            self._queue_asked_at = now
+            with self._changed:
+                start = self._queue_place % len(self._queue)
+                waiting = [*islice(self._queue, start, start + QUEUE_CHECKS)]
+            self._queue_place = start + len(waiting)
+            for request in waiting:
+                self._ask(request)
 
-    def _drop_cancelled_in_queue(self) -> None:
-        """Ask the next few that wait, in turn; each is asked once more when a slot is free for it."""
+    def _ask(self, request: Request) -> None:
+        request.sink.ask(partial(self._gone.append, request))
+
+    def _drop_gone(self) -> None:
+        while self._gone:
+            request = self._gone.popleft()
+            row = next((row for row in self._batch.rows if row.owner.request is request), None)
+            if row is not None:
+                self._batch.remove(row)
+            elif not self._took_from_queue(request):
+                continue  # it ended meanwhile
+            request.sink.drop()
+
+    def _took_from_queue(self, request: Request) -> bool:
         with self._changed:
-            start = self._queue_place % len(self._queue)
-            asked = [*islice(self._queue, start, start + QUEUE_CHECKS)]
-        self._queue_place = start + len(asked)
-        for request in asked:
-            if request.sink.cancelled():
-                with self._changed:
-                    self._queue.remove(request)
-                request.sink.drop()
+            if request not in self._queue:
+                return False
+            self._queue.remove(request)
+            return True
 
     def _fail_running(self, error: EngineError) -> None:
         for row in list(self._batch.rows):

@@ -90,7 +90,7 @@ def _sampling(request: Any) -> dict[str, Any]:
 
 
 class Responder:
-    """Answers one call; the scheduler's sink."""
+    """Answers one call. Each method is a message to Triton's process, and waits for its answer."""
 
     def __init__(self, sender: Any, call: Call, *, input_tokens: int) -> None:
         """Answer `call` through Triton's response sender."""

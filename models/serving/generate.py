@@ -1,6 +1,7 @@
 """The generative model behind the vLLM contract: a scheduler on a decoder, for Triton's Python backend."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -10,6 +11,7 @@ from models.engine.errors import EngineError
 from models.engine.sampling import Sampling
 from models.engine.scheduler import Request, Scheduler
 from models.serving.contract import Call, Responder, refuse
+from models.serving.courier import Carried, Courier
 from models.serving.occupancy import Occupancy
 from models.serving.settings import Settings
 
@@ -33,8 +35,12 @@ class TritonPythonModel:
             step_threads=settings.number("step_threads") or None,
         )
         occupancy = Occupancy(model=str(args["model_name"]), slots=decoder.slots)
+        self._courier = Courier()
         self._scheduler = Scheduler(
-            decoder, self._tokenizer, queue=settings.number("queue"), occupied=occupancy.tell
+            decoder,
+            self._tokenizer,
+            queue=settings.number("queue"),
+            occupied=partial(self._courier.send, occupancy.tell),
         )
 
     def execute(self, requests: list[Any]) -> None:
@@ -49,9 +55,10 @@ class TritonPythonModel:
     def _submit(self, call: Call, sender: Any) -> None:
         sampling = Sampling.parse(call.sampling)
         tokens = self._tokenizer.encode(call.text).ids
-        sink = Responder(sender, call, input_tokens=len(tokens))
+        sink = Carried(Responder(sender, call, input_tokens=len(tokens)), self._courier)
         self._scheduler.submit(Request(tokens=tokens, sampling=sampling, stream=call.stream, sink=sink))
 
     def finalize(self) -> None:
-        """Fail what runs and waits, and stop."""
+        """Fail what runs and waits, say so, and stop."""
         self._scheduler.close()
+        self._courier.close()

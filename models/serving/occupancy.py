@@ -1,6 +1,6 @@
 """How much of a model is in use, for Triton's metrics: slots that are taken, requests that wait.
 
-Set from the stepping thread, only when a figure changed: to set one is a message to Triton's process.
+Set only when a figure changed: to set one is a message to Triton's process.
 """
 
 from typing import Any, Final

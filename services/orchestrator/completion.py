@@ -10,9 +10,8 @@ from typing import Any, Final
 from soma.orchestrator.v1 import resources_pb2 as pb
 from soma.slm.v1 import events_pb2 as slm_pb
 
-from mesh.events import outbox
 from mesh.events.bus import Bus
-from mesh.events.records import Record
+from mesh.events.records import Record, seal
 from mesh.runtime.clock import Clock
 from mesh.runtime.logging import get_logger
 from mesh.storage.database import Database
@@ -55,18 +54,16 @@ class Completion:
             if turn is None or not turn.running:
                 return turn
             ended = self._ended(turn, ending)
+            request = slm_pb.GenerationRequest.FromString(turn.request)
+            leaving = [seal(self._audit(ended)), seal(self._event(ended, request))]
             await store.end_turn(
                 connection,
                 turn_id,
                 ending,
                 citations=ended.citations,
                 now=ended.end_time or self._clock.now(),
+                leaving=leaving,
             )
-            records = [
-                self._audit(ended),
-                self._event(ended, slm_pb.GenerationRequest.FromString(turn.request)),
-            ]
-            leaving = await outbox.put_all(connection, records)
         self._bus.leave(leaving)
         return ended
 

@@ -24,7 +24,8 @@ class Settings(ProcessSettings):
     most_streams: int = Field(default=8192, ge=1, description="Streams read at once.")
     # An open stream is a call in progress; beside the streams there is room for the other calls.
     max_concurrent_calls: int = Field(default=12_288, ge=1)
-    pool_size: int = Field(default=16, ge=2, description="Connections to Postgres.")
+    # A commit waits for the disk, so there are more under way than a core could work on.
+    pool_size: int = Field(default=32, ge=2, description="Connections to Postgres.")
     passages: int = Field(default=6, ge=1, le=32, description="Passages retrieved for a turn.")
     passages_read: int = Field(
         default=3, ge=1, le=32, description="Passages put before a model that reads them all to begin."

@@ -8,6 +8,9 @@ SomaError
 └── Unavailable         DEPENDENCY_UNAVAILABLE: memory, models, the turn log
 """
 
+import random
+from typing import Final
+
 import grpc.aio
 
 from mesh.runtime import status
@@ -22,6 +25,8 @@ from mesh.runtime.errors import (
     Unavailable,
 )
 from mesh.turnlog import QueueFull
+
+_COME_BACK_SECONDS: Final = (1.0, 4.0)  # different for each: who was refused together must not come together
 
 
 def no_session(session_id: str) -> NotFound:
@@ -94,7 +99,7 @@ def queue_full(full: QueueFull) -> ResourceExhausted:
     """Too many turns wait."""
     return ResourceExhausted(
         "QUEUE_FULL", str(full), metadata={"queue": full.queue, "waiting": str(full.waiting)},
-        retry_after=2.0,
+        retry_after=random.uniform(*_COME_BACK_SECONDS),  # noqa: S311 - jitter
     )  # fmt: skip
 
 

@@ -1,13 +1,13 @@
 """Takes a turn in: policy, admission, recall, prompt, one transaction, published at once.
 
-Recall runs beside the reads and the insert of the turn, in the open
-transaction; the transaction ends with the outbox rows, so that a turn, its
+Recall runs beside the reads, in the open transaction; one statement then writes
+the turn, its place in the session and the outbox rows, so that a turn, its
 request and its audit record are there together or not at all. A repeat of a
-request finds the turn of the first one.
+request finds the turn of the first one, before anything is asked of others.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -16,9 +16,8 @@ from soma.errors.v1 import errors_pb2
 from soma.slm.v1 import events_pb2 as slm_pb
 from soma.slm.v1 import resources_pb2 as models_pb
 
-from mesh.events import outbox
 from mesh.events.bus import Bus
-from mesh.events.records import Envelope, Record
+from mesh.events.records import Envelope, Record, seal
 from mesh.policy import Decision, Decisions
 from mesh.policy.decisions import caller
 from mesh.runtime.clock import Clock
@@ -40,6 +39,10 @@ from services.orchestrator.tokens import TokenCounter
 _log = get_logger(__name__)
 ACTION: Final = "turns.create"
 _TITLE_CHARACTERS: Final = 60
+
+
+class _AskedBeforeError(Exception):
+    """The request made a turn already: nothing of a second one may be committed."""
 
 
 class Intake:
@@ -85,25 +88,36 @@ class Intake:
             Unavailable: policy, memory, models, turn log or database.
         """
         call = current()
-        written: Turn | None = None
         try:
-            async with self._database.transaction(tenant=call.tenant) as connection:
-                session = await store.session(connection, asked.session_id)
-                if session is None:
-                    raise errors.no_session(asked.session_id)
-                draft = self._draft(call, asked, session)
-                if not draft.decision.allowed:
-                    turn, leaving = await self._refuse(connection, draft)
-                else:
-                    turn, leaving = await self._accept(connection, draft)
-                    written = turn if turn.id == draft.turn.id else None
-        except BaseException:
-            if written is not None:  # the commit failed, or its client went away meanwhile
-                queue = slm_pb.GenerationRequest.FromString(written.request).queue
-                await asyncio.shield(self._undo(queue, TurnKey(written.tenant, written.id)))
-            raise
+            turn, leaving = await self._taken(call, asked)
+        except _AskedBeforeError:
+            return await self._repeated(call, asked)
         self._bus.leave(leaving)
         return turn
+
+    async def _taken(self, call: CallContext, asked: Asked) -> tuple[Turn, list[Envelope]]:
+        """Make the turn; raises _AskedBeforeError where the request made one before."""
+        taken: tuple[Turn, list[Envelope]] | None = None
+        try:
+            async with self._database.transaction(tenant=call.tenant) as connection:
+                found = await store.session_for_turn(
+                    connection, asked.session_id, request_id=call.idempotency_key
+                )
+                if found is None:
+                    raise errors.no_session(asked.session_id)
+                session, asked_before = found
+                if asked_before:
+                    raise _AskedBeforeError
+                draft = self._draft(call, asked, session)
+                if not draft.decision.allowed:
+                    return await self._refuse(connection, draft)
+                taken = await self._accept(connection, draft)
+        except BaseException:
+            if taken is not None:  # the commit failed, or its client went away meanwhile
+                queue = slm_pb.GenerationRequest.FromString(taken[0].request).queue
+                await asyncio.shield(self._undo(queue, TurnKey(call.tenant, taken[0].id)))
+            raise
+        return taken
 
     def _draft(self, call: CallContext, asked: Asked, session: Session) -> Draft:
         principal = caller()
@@ -143,18 +157,13 @@ class Intake:
                 turn_id=draft.turn.id, session_id=draft.session.id, queue_position=0, recalled=None
             ),
         )
-        if not await self._insert(connection, draft, turn):
-            return await self._repeated(connection, draft), []
-        number = await store.number_turn(connection, turn, title=_title(draft))
-        record = self._audit(draft, outcome="denied", details={"rule": decision.rule_id})
-        return replace(turn, number=number), [await outbox.put(connection, record)]
+        leaving = [seal(self._audit(draft, outcome="denied", details={"rule": decision.rule_id}))]
+        return await self._insert(connection, draft, turn, leaving), leaving
 
     async def _accept(self, connection: Connection, draft: Draft) -> tuple[Turn, list[Envelope]]:
         finding = asyncio.ensure_future(self._find(draft))
         accepted = False
         try:
-            if not await self._insert(connection, draft, draft.turn):
-                return await self._repeated(connection, draft), []
             history = await self._history(connection, draft)
             written = await self._write(connection, draft, await finding, history)
             accepted = True
@@ -197,19 +206,18 @@ class Intake:
         )
         request = self._writer.request(draft, found, history, opening)
         turn = replace(draft.turn, opening=opening, request=request.SerializeToString())
-        records: list[Record[Any]] = [
-            events.generation(turn, request),
-            self._audit(draft, outcome="allowed", details={"model": found.model.name}),
+        leaving = [
+            seal(events.generation(turn, request)),
+            seal(self._audit(draft, outcome="allowed", details={"model": found.model.name})),
         ]
         # The log is opened beside the rows and before the request leaves: epoch 0 comes first.
         opened = asyncio.ensure_future(self._open_log(draft.key, opening))
         try:
-            number = await store.number_turn(connection, turn, title=_title(draft))
-            leaving = await outbox.put_all(connection, records)
+            written = await self._insert(connection, draft, turn, leaving)
         finally:
             await asyncio.wait((opened,))
         opened.result()
-        return replace(turn, number=number), leaving
+        return written, leaving
 
     async def _open_log(self, key: TurnKey, opening: Sequence[bytes]) -> None:
         try:
@@ -240,18 +248,29 @@ class Intake:
         except LogUnavailable as error:
             raise _log_away(error) from error
 
-    def _insert(self, connection: Connection, draft: Draft, turn: Turn) -> Awaitable[bool]:
-        return store.insert_turn(
+    async def _insert(
+        self, connection: Connection, draft: Draft, turn: Turn, leaving: Sequence[Envelope]
+    ) -> Turn:
+        number = await store.insert_turn(
             connection,
             turn,
+            title=_title(draft),
             request_id=draft.call.idempotency_key,
             request_digest=draft.call.request_digest,
+            leaving=leaving,
         )
+        if number is None:
+            raise _AskedBeforeError  # at the same time, so that it was not seen before
+        return replace(turn, number=number)
 
-    async def _repeated(self, connection: Connection, draft: Draft) -> Turn:
-        turn, digest = await store.turn_of_request(connection, draft.call.idempotency_key)
-        if digest != draft.call.request_digest:
-            raise errors.request_id_reused(draft.call.idempotency_key)
+    async def _repeated(self, call: CallContext, asked: Asked) -> Turn:
+        async with self._database.transaction(tenant=call.tenant, readonly=True) as connection:
+            found = await store.turn_of_request(connection, call.idempotency_key)
+        if found is None:
+            raise errors.no_session(asked.session_id)  # it was deleted meanwhile
+        turn, digest = found
+        if digest != call.request_digest:
+            raise errors.request_id_reused(call.idempotency_key)
         return turn
 
     async def _history(self, connection: Connection, draft: Draft) -> Sequence[Said]:

@@ -25,33 +25,44 @@ _INSERT_SESSION: Final = f"""
     told as ({outbox.put_beside("made", first=8)})
     select id from made
 """
-_INSERT_TURN: Final = """
-    insert into turns
-        (id, tenant, session_id, state, input, decision_id, policy_version, persona, model, subject,
-         create_time, request_id, request_digest, error_reason, error_message, opening, end_time)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-    on conflict (tenant, request_id) do nothing
-    returning id
+_SESSION_FOR_TURN: Final = f"""
+    select {_SESSION},
+        exists (select from turns where tenant = sessions.tenant and request_id = $2) as asked_before
+    from sessions where id = $1
 """
-_NUMBER_TURN: Final = """
+# The place in the session, the turn and what tells of it are one statement: where the turn's request id was
+# used before, the transaction is to be rolled back, for the session has counted.
+_INSERT_TURN: Final = f"""
     with numbered as (
         update sessions
-        set turn_count = turn_count + 1, update_time = $3,
-            display_name = case when display_name = '' then $4 else display_name end
-        where id = $2
-        returning turn_count)
-    update turns
-    set number = numbered.turn_count, request = $5, opening = $6
-    from numbered
-    where turns.id = $1
-    returning number
+        set turn_count = turn_count + 1, update_time = $11::timestamptz,
+            display_name = case when display_name = '' then $18 else display_name end
+        where id = $3
+        returning turn_count),
+    made as (
+        insert into turns
+            (id, tenant, session_id, number, state, input, decision_id, policy_version, persona, model,
+             subject, create_time, request_id, request_digest, error_reason, error_message, opening,
+             request, end_time)
+        select $1, $2, $3, numbered.turn_count, $4::smallint, $5, $6, $7::bigint, $8, $9,
+             $10, $11::timestamptz, $12, $13::bytea, $14::integer, $15, $16::bytea[],
+             $17::bytea, $19::timestamptz
+        from numbered
+        on conflict (tenant, request_id) do nothing
+        returning number),
+    told as ({outbox.put_beside("made", first=20)})
+    select number from made
 """
-_END_TURN: Final = """
-    update turns
-    set state = $2, text = $3, finish_reason = $4, input_tokens = $5, output_tokens = $6,
-        delta_lengths = $7, error_reason = $8, error_message = $9, citations = $10, end_time = $11,
-        request = null
-    where id = $1 and state = 1
+_END_TURN: Final = f"""
+    with ended as (
+        update turns
+        set state = $2, text = $3, finish_reason = $4, input_tokens = $5, output_tokens = $6,
+            delta_lengths = $7, error_reason = $8, error_message = $9, citations = $10, end_time = $11,
+            request = null
+        where id = $1 and state = 1
+        returning id),
+    told as ({outbox.put_beside("ended", first=12)})
+    select id from ended
 """
 
 
@@ -62,7 +73,7 @@ async def insert_session(
     row = await connection.fetchrow(
         _INSERT_SESSION,
         *(session.id, session.tenant, session.persona, session.display_name, session.create_time),
-        *(request_id, request_digest, *outbox.parameters(leaving)),
+        *(request_id, request_digest, *outbox.columns([leaving])),
     )
     return row is not None
 
@@ -83,6 +94,14 @@ async def session(connection: Connection, session_id: str) -> Session | None:
     return None if row is None else _session(row)
 
 
+async def session_for_turn(
+    connection: Connection, session_id: str, *, request_id: str
+) -> tuple[Session, bool] | None:
+    """Return a session of the transaction's tenant, and whether the tenant's request made a turn before."""
+    row = await connection.fetchrow(_SESSION_FOR_TURN, session_id, request_id)
+    return None if row is None else (_session(row), row["asked_before"])
+
+
 async def sessions(connection: Connection, *, before: str | None, limit: int) -> list[Session]:
     """Return sessions, newest first, older than the one with id `before`."""
     rows = await connection.fetch(
@@ -101,35 +120,37 @@ async def delete_session(connection: Connection, session_id: str) -> bool:
     return done.endswith(" 1")
 
 
-async def insert_turn(connection: Connection, turn: Turn, *, request_id: str, request_digest: bytes) -> bool:
-    """Write a turn; False where its request id was used before."""
-    row = await connection.fetchrow(
+async def insert_turn(
+    connection: Connection,
+    turn: Turn,
+    *,
+    title: str,
+    request_id: str,
+    request_digest: bytes,
+    leaving: Sequence[Envelope],
+) -> int | None:
+    """Write a turn at the end of its session, and what tells of it; return its place.
+
+    None where its request id was used before, or the session is gone: the transaction must not be committed.
+    """
+    number: int | None = await connection.fetchval(
         _INSERT_TURN,
         *(turn.id, turn.tenant, turn.session_id, int(turn.state), turn.input, turn.decision_id),
         *(turn.policy_version, turn.persona, turn.model, turn.subject, turn.create_time),
         *(request_id, request_digest, turn.error_reason, turn.error_message, list(turn.opening)),
-        turn.end_time,
-    )
-    return row is not None
-
-
-async def number_turn(connection: Connection, turn: Turn, *, title: str) -> int:
-    """Give a turn its place in its session, and keep its request and opening; return the place."""
-    number: int = await connection.fetchval(
-        _NUMBER_TURN,
-        *(turn.id, turn.session_id, turn.create_time, title, turn.request or None, list(turn.opening)),
+        *(turn.request or None, title, turn.end_time, *outbox.columns(leaving)),
     )
     return number
 
 
-async def turn_of_request(connection: Connection, request_id: str) -> tuple[Turn, bytes]:
+async def turn_of_request(connection: Connection, request_id: str) -> tuple[Turn, bytes] | None:
     """Return the turn that a request made, and the request's digest."""
     row = await connection.fetchrow(
-        f"select {_TURN}, request_digest from turns where request_id = $1", request_id
+        f"""select {_TURN}, request_digest from turns
+            where tenant = nullif(current_setting('soma.tenant', true), '') and request_id = $1""",
+        request_id,
     )
-    if row is None:
-        raise LookupError(request_id)
-    return _turn(row), row["request_digest"]
+    return None if row is None else (_turn(row), row["request_digest"])
 
 
 async def turn(
@@ -171,16 +192,22 @@ async def running_turns(connection: Connection, session_id: str) -> list[str]:
 
 
 async def end_turn(
-    connection: Connection, turn_id: str, ending: Ending, *, citations: bytes, now: datetime
+    connection: Connection,
+    turn_id: str,
+    ending: Ending,
+    *,
+    citations: bytes,
+    now: datetime,
+    leaving: Sequence[Envelope],
 ) -> bool:
-    """Write how a turn ended; False where that was written before."""
-    done = await connection.execute(
+    """Write how a turn ended, and what tells of it; False, and neither, where that was written before."""
+    row = await connection.fetchrow(
         _END_TURN,
         *(turn_id, int(ending.state), ending.text, int(ending.finish), ending.input_tokens),
         *(ending.output_tokens, list(ending.delta_lengths), ending.error_reason),
-        *(ending.error_message, citations, now),
+        *(ending.error_message, citations, now, *outbox.columns(leaving)),
     )
-    return done.endswith(" 1")
+    return row is not None
 
 
 async def try_lock(connection: Connection, number: int) -> bool:

@@ -22,6 +22,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mesh.stack.environment import GRPC_POLLING
+
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench.json"
 MODULES = ("decisions", "interceptors", "edge", "sessions", "idle", "records", "retrieval", "road")
@@ -36,7 +38,7 @@ def run(module: str) -> Rows:
         SystemExit: it failed; what it said has been printed.
     """
     command = [sys.executable, "-m", f"tests.bench.{module}"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"}
+    environment = {**os.environ, **GRPC_POLLING, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen' / 'python'}"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=SECONDS, check=False
     )

@@ -22,14 +22,12 @@ from typing import Any, Final, Protocol
 import aiohttp
 import grpc
 import grpc.aio
-from google.rpc import error_details_pb2, status_pb2
 from soma.orchestrator.v1 import resources_pb2 as pb
 from soma.orchestrator.v1 import service_pb2 as rpc_pb
 from soma.orchestrator.v1 import service_pb2_grpc as rpc
 
 ENDS: Final = frozenset({"completed", "refused", "failed"})
 _PAUSE_SECONDS: Final = 0.1
-REFUSED_SECONDS: Final = 1.0  # a client that was told the queue is full comes again after this
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +263,9 @@ async def follow(
                         raise AssertionError(f"seq {event.seq} came again")
                     journal.take(event)
         except (grpc.aio.AioRpcError, aiohttp.ClientError) as error:
-            if _is_full(error):
+            if (asked := come_back_after(error)) is not None:
                 journal.refusals.append(time.perf_counter() - begin)
-                pause = REFUSED_SECONDS
+                pause = asked
             elif isinstance(error, grpc.aio.AioRpcError) and error.code() not in _PASSING:
                 raise
         if not journal.ended:
@@ -276,16 +274,21 @@ async def follow(
     return journal
 
 
-def _is_full(error: grpc.aio.AioRpcError | aiohttp.ClientError) -> bool:
-    """Say whether to come back later: a spent budget is the same status, but has no RetryInfo."""
-    if isinstance(error, grpc.aio.AioRpcError):
-        trailers = dict(error.trailing_metadata() or ())
-        told = status_pb2.Status.FromString(bytes(trailers.get("grpc-status-details-bin", b"")))
-        return any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in told.details)
-    return isinstance(error, aiohttp.ClientResponseError) and error.status == _TOO_MANY
+def come_back_after(error: grpc.aio.AioRpcError | aiohttp.ClientError) -> float | None:
+    """Say in how many seconds one whom the full queue refused may come back.
+
+    None for every other failure; a spent budget is the same status, but asks nobody to come back.
+    """
+    told: Any = None
+    if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        told = dict(error.trailing_metadata() or ()).get(_RETRY_AFTER)
+    elif isinstance(error, aiohttp.ClientResponseError) and error.status == _TOO_MANY:
+        told = (error.headers or {}).get(_RETRY_AFTER)
+    return None if told is None else float(told)
 
 
 _TOO_MANY: Final = 429
+_RETRY_AFTER: Final = "retry-after"
 _PASSING: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
 
 

@@ -5,27 +5,33 @@ are interleaved: a round of turns through the edge, then Triton alone with the p
 concurrency of that round, as the orchestrator's outbox holds them, recalled passages included. Answers
 have exactly 64 or 384 tokens (`min_tokens` = `max_tokens`). CPU is of all processes of the stack.
 
-A client that is refused because the queue is full comes again after a second, at most, on both sides;
-where the streams exceed the admission bound, the refusals are a row of their own.
+A client that is refused because the queue is full comes again when the server asks it to (Triton does not
+say when: after a second). Where the streams exceed the admission bound, one more client asks ten times
+a second, and goes away where it is let in: how long it waits to be refused is a row of its own, and so
+is how long those waited who began all at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import statistics
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import aiohttp
+import grpc.aio
 import uvloop
 from soma.slm.v1 import events_pb2
 
 from mesh.inference.ports import GenerationRequest, Sampling
 from mesh.inference.triton import Triton
 from mesh.runtime.errors import ResourceExhausted
-from tests.bench.driver import REFUSED_SECONDS, Client, Journal, check, connect, follow
+from tests.bench.driver import Client, Journal, check, come_back_after, connect, follow
 from tests.bench.rows import Bound, Row, emit, paired, quantile, shares, single
 from tests.bench.target import Target
 from tests.bench.usage import Watched, per
@@ -33,6 +39,9 @@ from tests.bench.usage import Watched, per
 QUESTION: Final = "How does the package manager decide which version of a library it installs, case {}?"
 PERSONA: Final = "bootstrap"
 CLIENT: Final = "bench client"
+REFUSED_SECONDS: Final = 1.0
+PROBE_SECONDS: Final = 0.1
+BEYOND: Final = 200  # streams that are more than the queue of the model takes
 FEW: Final = 8  # streams up to which the worker lets the model send often; as workers/slm does
 # streams: turns of a round, by tokens of an answer
 LOADS: Final[Mapping[int, Mapping[int, int]]] = {
@@ -67,6 +76,7 @@ class Round:
     firsts: Sequence[float]
     rate: float
     refusals: Sequence[float] = ()
+    probed: Sequence[float] = ()
     cpu: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -87,14 +97,34 @@ async def road(client: Client, watched: Watched, load: Load, *, number: int) -> 
             journals.append(await follow(client, session, text, recall=load.recall, patience=300, **options))
 
     before, own, begin = watched.usage(), time.process_time(), time.perf_counter()
-    await asyncio.gather(*(lane() for _ in range(load.streams)))
+    lanes = asyncio.gather(*(lane() for _ in range(load.streams)))
+    probed = await probe(client, lanes) if load.streams >= BEYOND else ()
+    await lanes
     seconds = time.perf_counter() - begin
     used = per(watched.usage().since(before) | {CLIENT: time.process_time() - own}, load.turns)
     if damage := await check(client, journals):
         raise RuntimeError(f"streams were damaged: {damage}")
     firsts = [(one.first_delta - one.asked) * 1000 for one in journals]
     refusals = [1000 * one for journal in journals for one in journal.refusals]
-    return Round(firsts, load.turns * load.tokens / seconds, refusals, used), journals
+    return Round(firsts, load.turns * load.tokens / seconds, refusals, probed, used), journals
+
+
+async def probe(client: Client, running: asyncio.Future[Any]) -> list[float]:
+    """Ask again and again while a load runs; give the milliseconds after which it was refused."""
+    session = await client.create_session(PERSONA)
+    refused: list[float] = []
+    while not running.done():
+        await asyncio.sleep(PROBE_SECONDS)
+        begin = time.perf_counter()
+        stream = client.stream(session, "And me?", request_id=uuid.uuid4().hex, recall=False, max_tokens=8)
+        try:
+            async with contextlib.aclosing(stream):
+                await anext(stream)
+        except (grpc.aio.AioRpcError, aiohttp.ClientError) as error:
+            if come_back_after(error) is None:
+                raise
+            refused.append((time.perf_counter() - begin) * 1000)
+    return refused
 
 
 async def direct(
@@ -114,7 +144,7 @@ async def direct(
     before, begin = watched.usage(), time.perf_counter()
     await asyncio.gather(*(lane() for _ in range(streams)))
     seconds = time.perf_counter() - begin
-    return Round(firsts, tokens / seconds, (), per(watched.usage().since(before), len(asked)))
+    return Round(firsts, tokens / seconds, cpu=per(watched.usage().since(before), len(asked)))
 
 
 async def _answered(triton: Triton, request: GenerationRequest) -> float:
@@ -161,11 +191,17 @@ def rows(load: Load, ours: Sequence[Round], theirs: Sequence[Round]) -> list[Row
             row = single(f"{name}: added to the first text {words}", "ms", added, bound=limit,
                          beside=statistics.median(base))  # fmt: skip
             found.append(row)
+    probed = [one for round_ in ours for one in round_.probed]
+    if probed:
+        found.append(
+            single(f"{name}: refusal past the admission bound, p95", "ms", [quantile(probed, 0.95)],
+                   bound=REFUSAL_MS, note=f"{len(probed)} refusals, median {quantile(probed, 0.5):.0f} ms")
+        )  # fmt: skip
     refusals = [one for round_ in ours for one in round_.refusals]
     if refusals:
         found.append(
-            single(f"{name}: refusal past the admission bound, p95", "ms", [quantile(refusals, 0.95)],
-                   bound=REFUSAL_MS, note=f"{len(refusals)} refusals")
+            single(f"{name}: refusal of those who began at once, p95", "ms", [quantile(refusals, 0.95)],
+                   note=f"{len(refusals)} refusals, median {quantile(refusals, 0.5):.0f} ms")
         )  # fmt: skip
     mean = {key: statistics.mean(one.cpu.get(key, 0.0) for one in ours) for key in ours[0].cpu}
     found += shares(f"CPU of a turn, {load.name}", "ms", {k: v for k, v in mean.items() if v >= 0.05})

@@ -155,12 +155,19 @@ class Crew:
         return True
 
     def _start(self, claimed: Claimed, queue: str, *, room: _Room | None) -> None:
+        def answered() -> None:
+            # The next turn comes into the model while this one's end is written and told.
+            self._running[queue] -= 1
+            if room is not None:
+                room.leave()
+
         turn = RunningTurn(
             claimed,
             leases=self._leases,
             backends=self._backends,
             bus=self._bus,
             pace=lambda: self._pace(queue, turn.request.model.slots),
+            answered=answered,
             tracer=self._tracer,
         )
         self._running[queue] += 1
@@ -169,9 +176,6 @@ class Crew:
 
         def ended(done: asyncio.Task[None]) -> None:
             self._held.pop(claimed.key, None)
-            self._running[queue] -= 1
-            if room is not None:
-                room.leave()
             if not done.cancelled() and (error := done.exception()) is not None:
                 _log.error("turn broke off here", turn=claimed.key.turn_id, exc_info=error)
 

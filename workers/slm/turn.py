@@ -48,9 +48,10 @@ class RunningTurn:
         backends: Backends,
         bus: Bus,
         pace: Callable[[], Pace],
+        answered: Callable[[], None],
         tracer: Tracer | None = None,
     ) -> None:
-        """Read what the claim found."""
+        """Read what the claim found; `answered` is called once when the model has nothing more to do."""
         self.key = claimed.key
         self.request = slm_pb.GenerationRequest.FromString(claimed.request)
         self.answer = Answer.of(claimed.entries, opening=self.request.opening)
@@ -58,6 +59,7 @@ class RunningTurn:
         self._leases = leases
         self._bus = bus
         self._pace = pace
+        self._answered = answered
         self._tracer = tracer
         self._generation = Generation(self.request, self.answer, self.journal, backends)
         self._stop = Stop.CANCEL if claimed.cancelled else None
@@ -78,9 +80,12 @@ class RunningTurn:
     async def run(self) -> None:
         """Generate, write, publish, finish."""
         try:
-            if self.answer.ended is None:
-                with work(self._tracer, f"generate {self.request.model.name}"):
-                    await self._generate()
+            try:
+                if self.answer.ended is None:
+                    with work(self._tracer, f"generate {self.request.model.name}"):
+                        await self._generate()
+            finally:
+                self._answered()
             if self._stop is Stop.HAND_OVER and self.answer.ended is None:
                 await self._leases.release(self.key, epoch=self.epoch)
                 return
