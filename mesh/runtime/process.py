@@ -6,7 +6,7 @@
     # services/<name>/wiring.py
     async def build(process: Process) -> None: ...
 
-`run` reads the settings, starts the event loop (uvloop), lets `build` wire the
+`run` reads the settings, starts the event loop, lets `build` wire the
 process, serves, and at SIGTERM drains: not ready, calls in flight end within a
 bound, streams within a shorter one, then tasks and connections close in the
 reverse order of their making. At SIGUSR1 a successor is there: it serves on until
@@ -22,10 +22,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Final, TypeVar
 
 import grpc.aio
-import uvloop
 from pydantic import ValidationError
 
-from mesh.runtime import collector, telemetry
+from mesh.runtime import collector, eventloop, telemetry
 from mesh.runtime import logging as process_logging
 from mesh.runtime.accesslog import AccessLog
 from mesh.runtime.authentication import TokenVerifier
@@ -217,7 +216,7 @@ def run(build: Build, settings: Callable[[], ProcessSettings] = from_environment
         )
         sys.exit(f"settings: {names}")
     process_logging.configure(process=loaded.name, level=loaded.log_level)
-    sys.exit(uvloop.run(_main(build, loaded)))
+    sys.exit(eventloop.run(_main(build, loaded)))
 
 
 def _settled(build: Build) -> Build:

@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 from soma.options.v1 import options_pb2
 
+from mesh.runtime.accepting import AcceptingServer
 from mesh.runtime.certificates import Certificate, Certificates
 from mesh.runtime.contract import MethodContract, service_contracts
 from mesh.runtime.errors import ConfigurationError
@@ -64,19 +65,19 @@ def build_server(
     inflight: InFlight,
     max_message_bytes: int,
     max_concurrent_calls: int,
-) -> grpc.aio.Server:
+) -> AcceptingServer:
     """Return a server that serves everything through the chain; it has no port yet."""
-    server = grpc.aio.server(
+    server = AcceptingServer(
         options=(
             *_OPTIONS,
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
         ),
-        maximum_concurrent_rpcs=max_concurrent_calls,
+        most_calls=max_concurrent_calls,
     )
     for each in served:
         handlers = _wrapped(each, tuple(interceptors), inflight)
-        register = server.add_registered_method_handlers  # type: ignore[attr-defined]  # not in the stubs
+        register = server.add_registered_method_handlers
         register(each.service, handlers)
     return server
 

@@ -4,7 +4,6 @@ import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-import grpc.aio
 from google.protobuf import descriptor_pool
 from grpc_channelz.v1 import channelz_pb2_grpc
 from grpc_channelz.v1._async import ChannelzServicer
@@ -13,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 from soma.mesh.v1 import service_pb2_grpc as mesh_grpc
 
+from mesh.runtime.accepting import AcceptingServer
 from mesh.runtime.authorization import Authorization
 from mesh.runtime.errors import ConfigurationError
 from mesh.runtime.health import HealthServicer
@@ -39,7 +39,7 @@ class Serving:
     def __init__(self, process: "Process", authorization: Authorization) -> None:
         self._process = process
         self._authorization = authorization
-        self._server: grpc.aio.Server
+        self._server: AcceptingServer
 
     async def __aenter__(self) -> "Serving":
         process = self._process

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mesh.stack import priority
 from mesh.stack.errors import Code, StackError
 from mesh.stack.processes import Identity, kill_group
 from mesh.stack.servers.server import Launch
@@ -36,7 +37,7 @@ class Child:
         Raises:
             StackError: the program cannot be started.
         """
-        account = launch.account
+        account, nice = launch.account, priority.asked_of(launch.environment)
         with open_log(log) as output:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -57,6 +58,7 @@ class Child:
                     fix="run `make up`, which installs what is missing, or `soma doctor`",
                     code=Code.NOT_INSTALLED,
                 ) from error
+        priority.settle(process.pid, nice)
         return cls(process, Identity.of(process.pid))
 
     async def ended(self) -> int:

@@ -21,10 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import uvloop
-
 from mesh.inference.ports import GenerationRequest, Sampling
 from mesh.inference.triton import Triton
+from mesh.runtime import eventloop
 from models.evaluation.encoder import Encoder
 from models.evaluation.fit import fit
 from models.evaluation.measure import Answer, Report, measure, misses, table
@@ -195,7 +194,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, help="a tree of models.build, for --fit and --here")
     parser.add_argument("--keep", type=Path, help="a file that keeps what was retrieved")
     parser.add_argument("--misses", action="store_true", help="print what went wrong")
-    uvloop.run(_main(parser.parse_args()))
+    eventloop.run(_main(parser.parse_args()))
 
 
 if __name__ == "__main__":

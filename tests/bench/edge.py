@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import aiohttp
-import uvloop
 
+from mesh.runtime import eventloop
 from mesh.stack.client_file import ClientFile
 from mesh.stack.settings import StackSettings
 from tests.support.edge import LONG, Edge
@@ -112,4 +112,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    eventloop.run(main())

@@ -20,8 +20,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import uvloop
-
+from mesh.runtime import eventloop
 from tests.bench.driver import Client, Event, connect
 from tests.bench.rows import Bound, Row, emit, shares, single
 from tests.bench.target import Target
@@ -184,7 +183,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="over which CPU is read")
     given = parser.parse_args()
     target = Target.here()
-    emit(uvloop.run(measure(target, streams=given.streams, turns=given.turns, seconds=given.seconds)))
+    emit(eventloop.run(measure(target, streams=given.streams, turns=given.turns, seconds=given.seconds)))
 
 
 if __name__ == "__main__":

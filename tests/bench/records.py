@@ -19,8 +19,8 @@ import time
 from typing import Final
 
 import psutil  # type: ignore[import-untyped]  # it has no stubs
-import uvloop
 
+from mesh.runtime import eventloop
 from tests.bench.driver import Client, check, connect, follow
 from tests.bench.rows import Bound, Row, emit, shares, single
 from tests.bench.target import Target
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=50)
     given = parser.parse_args()
     rows = measure(Target.here(), rounds=given.rounds, turns=given.turns, streams=given.streams)
-    emit(uvloop.run(rows))
+    emit(eventloop.run(rows))
 
 
 if __name__ == "__main__":

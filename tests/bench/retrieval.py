@@ -20,9 +20,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
-import uvloop
 from numpy.typing import NDArray
 
+from mesh.runtime import eventloop
 from services.memory.domain import ranking, texts
 from services.memory.domain.words import WordEncoder, Words
 from services.memory.indexing import Indexer
@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=60, help="of each kind in a round")
     parser.add_argument("--compared", type=int, default=200, help="questions for recall@10")
     given = parser.parse_args()
-    emit(uvloop.run(measure(Target.here(), given)))
+    emit(eventloop.run(measure(Target.here(), given)))
 
 
 if __name__ == "__main__":

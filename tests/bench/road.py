@@ -25,11 +25,11 @@ from typing import Any, Final
 
 import aiohttp
 import grpc.aio
-import uvloop
 from soma.slm.v1 import events_pb2
 
 from mesh.inference.ports import GenerationRequest, Sampling
 from mesh.inference.triton import Triton
+from mesh.runtime import eventloop
 from mesh.runtime.errors import ResourceExhausted
 from tests.bench.driver import Client, Journal, check, come_back_after, connect, follow
 from tests.bench.rows import Bound, Row, emit, paired, quantile, shares, single
@@ -252,7 +252,7 @@ def main() -> None:
     parser.add_argument("--grpc", action="store_true", help="gRPC over TLS instead of SSE")
     given = parser.parse_args()
     wanted = loads(tokens=given.tokens, streams=given.streams, share=given.share)
-    emit(uvloop.run(measure(Target.here(), wanted, rounds=given.rounds, grpc=given.grpc)))
+    emit(eventloop.run(measure(Target.here(), wanted, rounds=given.rounds, grpc=given.grpc)))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-import uvloop
-
+from mesh.runtime import eventloop
 from tests.bench.driver import Client, Report, connect, drive
 from tests.bench.rows import Bound, Row, emit, quantile, shares, single
 from tests.bench.target import Target
@@ -122,7 +121,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--streams", type=int, default=STREAMS)
     parser.add_argument("--ramp", type=float, default=20.0, help="seconds over which the clients join")
-    emit(uvloop.run(measure(parser.parse_args())))
+    emit(eventloop.run(measure(parser.parse_args())))
 
 
 if __name__ == "__main__":

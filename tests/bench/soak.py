@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from mesh.runtime import eventloop
 from tests.bench.driver import Client, check, connect, follow
 from tests.bench.rows import Bound, Row, emit
 from tests.bench.slope import Slope, slope
@@ -158,7 +158,7 @@ def main() -> None:
         file = Target.here().settings.home.root / "bench" / "soak.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.unlink(missing_ok=True)
-        load = uvloop.run(soak(given, file))
+        load = eventloop.run(soak(given, file))
     note = f"{load.turns} turns, {len(load.errors)} errors, {len(load.damage)} damaged"
     made = told(file, settle=given.settle, note=note)
     if given.json:

@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from typing import Final
 from urllib.parse import urlsplit
 
-import uvloop
+from mesh.runtime import eventloop
 
 _HEAD_END: Final = b"\r\n\r\n"
 
@@ -163,7 +163,7 @@ async def _calls(
 
 
 def _process(plan: Plan) -> Outcome:
-    return uvloop.run(play(plan))
+    return eventloop.run(play(plan))
 
 
 class Processes:

@@ -10,8 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-import uvloop
-
+from mesh.runtime import eventloop
 from mesh.stack.vectors.collections import Collections
 from mesh.stack.vectors.errors import FolderInUseError
 from mesh.stack.vectors.server import build
@@ -77,7 +76,7 @@ def main() -> int:
         sys.stderr.write(f"vectors: {error}\n")
         return 1
     try:
-        uvloop.run(_serve(collections, listen=given.listen, key=key, flush_seconds=given.flush_seconds))
+        eventloop.run(_serve(collections, listen=given.listen, key=key, flush_seconds=given.flush_seconds))
     except RuntimeError as error:  # the port is taken: grpc has nothing narrower
         sys.stderr.write(f"vectors: cannot listen on {given.listen}: {error}\n")
         return 1
