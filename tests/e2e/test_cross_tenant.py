@@ -91,12 +91,12 @@ async def owned(edge: Edge) -> dict[str, str]:
     )
     key = await edge.post("/v1/keys", {"display_name": CANARY})
     who = await edge.get("/v1/whoami")
-    records = await edge.get("/v1/audit/records")
+    records = await edge.audited()
     users = await edge.get("/v1/users")
     return {
         "session": session.body["id"], "turn": frames.turn_id, "memory": note.body["id"],
         "document": document.body["id"], "key": key.body["api_key"]["id"], "tenant": who.body["tenant"],
-        "record": records.body["records"][0]["record"]["id"], "user": users.body["users"][0]["id"],
+        "record": records[0]["id"], "user": users.body["users"][0]["id"],
     }  # fmt: skip
 
 

@@ -118,14 +118,8 @@ async def test_a_budget_stops_the_model_in_mid_stream(edge: Edge) -> None:
 async def test_every_turn_leaves_its_audit_records(stranger: Edge) -> None:
     frames = await stranger.turn(await stranger.session("bootstrap"), "Hello", options={"max_tokens": 8})
     turn = await stranger.stored(frames)
-    for _ in range(100):
-        listed = await stranger.get(f"/v1/audit/records?resource={frames.turn_id}")
-        outcomes = {r["record"]["outcome"] for r in listed.body.get("records", [])}
-        if {"allowed", "completed"} <= outcomes:
-            break
-        await asyncio.sleep(0.1)
-    assert {"allowed", "completed"} <= outcomes
-    assert turn["decision_id"] in {r["record"]["decision_id"] for r in listed.body["records"]}
+    records = await stranger.audited(resource=frames.turn_id, outcomes={"allowed", "completed"})
+    assert turn["decision_id"] in {record["decision_id"] for record in records}
     verified = await stranger.get("/v1/audit:verify")
     assert verified.body["valid"] is True
 

@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,3 +176,14 @@ class Edge:
                 return dict(answer.body)
             await asyncio.sleep(0.1)
         raise AssertionError(f"turn {frames.turn_id} is still running: {answer}")
+
+    async def audited(self, *, resource: str = "", outcomes: Collection[str] = ()) -> list[Json]:
+        """The tenant's audit records, newest first, once there are any and all these outcomes among them."""
+        path = f"/v1/audit/records?resource={resource}" if resource else "/v1/audit/records"
+        for _ in range(300):
+            answer = await self.get(path)
+            records = [dict(one["record"]) for one in answer.body.get("records", [])]
+            if records and {one["outcome"] for one in records} >= set(outcomes):
+                return records
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"no records of {outcomes} for {resource}: {answer}")

@@ -58,12 +58,12 @@ async def build(user: Edge, *, scale: int = 2) -> Estate:
     frames = await user.turn(session, f"{TEXT} {canary}", options={"max_tokens": 4})
     await user.stored(frames)
     who = (await user.get("/v1/whoami")).body
-    records = (await user.get("/v1/audit/records")).body["records"]
+    records = await user.audited()
     ids = {
         "session": session, "turn": frames.turn_id, "memory": made["Remember"],
         "document": made["IngestDocument"], "key": made["CreateApiKey"], "user": made["CreateUser"],
         "account": made["CreateServiceAccount"], "model": made["CreateModel"], "tenant": who["tenant"],
-        "record": records[0]["record"]["id"],
+        "record": records[0]["id"],
     }  # fmt: skip
     return Estate(user, canary, ids, requests)
 

@@ -54,22 +54,21 @@ async def test_methods_answer_beside_one_another_and_unknown_ones_are_refused() 
 
 
 async def test_calls_past_the_bound_are_refused_and_those_below_it_end() -> None:
-    go_on = asyncio.Event()
+    begun, go_on = asyncio.Semaphore(0), asyncio.Event()
 
     async def wait(request: bytes, _context: Any) -> bytes:
+        begun.release()
         await go_on.wait()
         return request
 
     async with serving(handlers(Wait=wait, Say=echo), most_calls=3) as channel:
         say, wait_for = channel.unary_unary(f"/{SERVICE}/Say"), channel.unary_unary(f"/{SERVICE}/Wait")
         waiting = [asyncio.ensure_future(wait_for(b"%d" % number)) for number in range(3)]
-        refused = None
-        while refused is None:  # until all three are in
-            try:
-                await say(b"one more")
-            except grpc.aio.AioRpcError as error:
-                refused = error
-        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        for _ in waiting:
+            await begun.acquire()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await say(b"one more")
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         go_on.set()
         assert await asyncio.gather(*waiting) == [b"0", b"1", b"2"]
         assert await _at_last(say, b"in") == b"in"

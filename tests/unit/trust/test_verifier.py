@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import cProfile
 import hmac
 import json
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -333,13 +333,13 @@ def test_revocations_that_ended_are_forgotten(world: World) -> None:
     assert not world.state.revoked
 
 
-def test_a_remembered_token_costs_microseconds(world: World) -> None:
+def test_a_remembered_token_is_not_verified_again(world: World) -> None:
     token = world.token()
-    world.verifier.verify(token)
-    best = float("inf")
-    for _ in range(20):
-        start = time.perf_counter()
-        for _ in range(500):
-            world.verifier.verify(token)
-        best = min(best, (time.perf_counter() - start) / 500)
-    assert best < 5e-6, f"{best * 1e6:.2f} us"
+
+    def files() -> set[str]:
+        profile = cProfile.Profile()
+        assert profile.runcall(world.verifier.verify, token).token_id
+        return {entry.code.co_filename for entry in profile.getstats() if not isinstance(entry.code, str)}
+
+    assert any("joserfc" in name for name in files())
+    assert not any("joserfc" in name for name in files())
