@@ -19,6 +19,9 @@ class Settings(ProcessSettings):
     document_characters: int = Field(default=4_000_000, ge=1, description="Bound on a document's text.")
     document_pages: int = Field(default=2_000, ge=1, description="Bound on a PDF's pages.")
     document_passages: int = Field(default=5_000, ge=1, description="Bound on a document's passages.")
+    document_lanes: int = Field(
+        default=2, ge=1, description="Documents read at once; one tenant's leave a lane to others."
+    )
     documents_waiting: int = Field(default=32, ge=1, description="Documents ingested at once, at most.")
     # A document of 16 MiB and what is around it.
     max_message_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)

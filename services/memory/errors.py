@@ -31,7 +31,7 @@ def too_many_documents(waiting: int) -> ResourceExhausted:
     """The queue of documents is full."""
     return ResourceExhausted(
         "QUEUE_FULL",
-        f"{waiting} documents wait to be read, the bound is {waiting}",
+        f"{waiting} documents wait already; more are taken when some of them are done",
         retry_after=BUSY_SECONDS,
     )
 

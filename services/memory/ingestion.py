@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -18,6 +19,7 @@ from mesh.runtime.clock import Clock
 from mesh.runtime.context import acting_for, current
 from mesh.runtime.ids import new_id
 from mesh.runtime.logging import get_logger
+from mesh.runtime.places import Places
 from services.memory import events, indexing
 from services.memory.domain import pages, texts
 from services.memory.domain.resources import Document, Passage
@@ -65,15 +67,16 @@ class Ingestion:
         clock: Clock,
         most: int,
     ) -> None:
-        """Take what it works with; `most` bounds the versions that are indexed at once."""
+        """Take what it works with; `most` bounds the versions that are indexed, half of it a tenant's."""
         self._store = store
         self._indexer = indexer
         self._reader = reader
         self._publisher = publisher
         self._clock = clock
         self._most = most
-        self._turn = asyncio.Lock()
+        self._turns = Places(1)
         self._running: dict[str, asyncio.Task[Document]] = {}
+        self._tenants: Counter[str] = Counter()
 
     async def ingest(self, given: Given, *, request: Request) -> Document:
         """Ingest a document; it can be retrieved when this returns.
@@ -86,9 +89,10 @@ class Ingestion:
         """
         made = await self._store.made_by(request)
         if made is None:
-            if len(self._running) >= self._most:
-                raise too_many_documents(self._most)
-            reading = await self._reader.read(given.content, given.media_type)
+            share = -(-self._most // 2)
+            if len(self._running) >= self._most or self._tenants[tenant()] >= share:
+                raise too_many_documents(self._tenants[tenant()])
+            reading = await self._reader.read(given.content, given.media_type, tenant=tenant())
             version = self._version(given, reading)
             made = await self._store.stage(version, request=request)
         return await asyncio.shield(self._task(made))
@@ -189,12 +193,14 @@ class Ingestion:
                 self._finish(ingestion_id), name=f"index {ingestion_id}"
             )
         self._running[ingestion_id] = task
-        task.add_done_callback(lambda done: self._ended(ingestion_id, done))
+        self._tenants[call.tenant] += 1
+        task.add_done_callback(lambda done: self._ended(ingestion_id, call.tenant, done))
         return task
 
-    def _ended(self, ingestion_id: str, task: asyncio.Task[Document]) -> None:
+    def _ended(self, ingestion_id: str, owner: str, task: asyncio.Task[Document]) -> None:
         """Forget a task; its callers may be gone, so this is where its failure is told."""
         self._running.pop(ingestion_id, None)
+        self._tenants -= Counter((owner,))
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("indexing ended early", ingestion=ingestion_id, cause=str(error))
 
@@ -204,11 +210,13 @@ class Ingestion:
             raise document_not_found("of this request")
         if standing.present:
             return standing.document
-        async with self._turn:  # one version at a time: queries come between its batches
-            while left := await self._store.unindexed(ingestion_id, limit=indexing.BATCH):
-                some = indexing.batch(left)
+        while left := await self._store.unindexed(ingestion_id, limit=indexing.BATCH):
+            some = indexing.batch(left)
+            # One batch at a time, by turns of the tenants: queries come between them, and a long
+            # document holds up another tenant's by one batch.
+            async with self._turns.held(tenant()):
                 await self._indexer.put_passages(some)
-                await self._store.mark_indexed([one.passage.id for one in some])
+            await self._store.mark_indexed([one.passage.id for one in some])
         told = await self._store.present(standing, events=lambda: self._told(standing))
         for one in told:
             self._publisher.leave(one)

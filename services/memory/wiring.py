@@ -119,4 +119,9 @@ def _reader(settings: Settings) -> AbstractAsyncContextManager[Reader]:
         pages=settings.document_pages,
         passages=settings.document_passages,
     )
-    return Reader.open(bounds=bounds, seconds=settings.document_seconds, waiting=settings.documents_waiting)
+    return Reader.open(
+        bounds=bounds,
+        seconds=settings.document_seconds,
+        lanes=settings.document_lanes,
+        waiting=settings.documents_waiting,
+    )

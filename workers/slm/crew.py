@@ -1,8 +1,9 @@
 """The turns that this worker holds: takes, renews, takes over, hands over.
 
-Slots are bounded per queue (a model's), so that turns wait in Kafka, where any
-worker may take them, and not here. A turn whose worker died is taken over at
-once, slot or not: a client is waiting in the middle of a sentence.
+Slots are bounded per queue (a model's). A turn that waits for one is not claimed
+yet, so that any worker may still take it, and tenants are served in turn. A turn
+whose worker died is taken over at once, slot or not: a client is waiting in the
+middle of a sentence.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -21,6 +22,7 @@ from mesh.events.records import Record
 from mesh.runtime.context import acting_for
 from mesh.runtime.errors import Unavailable
 from mesh.runtime.logging import get_logger
+from mesh.runtime.places import Places
 from mesh.runtime.telemetry import Tracer
 from mesh.turnlog import Claimed, Leases, LogDamaged, LogUnavailable, Refusal, Signal, TurnKey
 from workers.slm.backends import Backends
@@ -37,39 +39,6 @@ _BEAT_JITTER: Final = 0.1
 class _Held:
     turn: RunningTurn
     task: asyncio.Task[None]
-
-
-@dataclass(slots=True)
-class _Room:
-    """The places of one queue here."""
-
-    free: int
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
-
-    async def enter(self) -> None:
-        """Wait for a place, first come first served."""
-        if self.free > 0 and not self.waiting:
-            self.free -= 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn in self.waiting:
-                self.waiting.remove(turn)
-            else:
-                self.leave()
-            raise
-
-    def leave(self) -> None:
-        """Give a place back."""
-        while self.waiting:
-            first = self.waiting.pop(0)
-            if not first.done():
-                first.set_result(None)
-                return
-        self.free += 1
 
 
 class Crew:
@@ -92,7 +61,7 @@ class Crew:
         self._bus = bus
         self._held: dict[TurnKey, _Held] = {}
         self._running: Counter[str] = Counter()
-        self._rooms: dict[str, _Room] = {}
+        self._rooms: dict[str, Places] = {}
         self._claiming: set[TurnKey] = set()
         self._damaged: set[TurnKey] = set()
         self._takeovers: set[asyncio.Task[None]] = set()
@@ -113,10 +82,9 @@ class Crew:
         key, request = TurnKey(record.tenant, record.message.turn_id), record.message
         if key in self._held or key in self._claiming:
             return
-        room = self._rooms.setdefault(
-            request.queue, _Room(max(1, request.model.slots) + self._settings.spare_turns)
-        )
-        await room.enter()
+        slots = max(1, request.model.slots) + self._settings.spare_turns
+        room = self._rooms.setdefault(request.queue, Places(slots))
+        await room.enter(key.tenant)
         started = False
         try:
             if self._closing:
@@ -126,10 +94,10 @@ class Crew:
             raise Unavailable("DEPENDENCY_UNAVAILABLE", str(error)) from error
         finally:
             if not started:
-                room.leave()
+                room.leave(key.tenant)
 
     async def _claim(
-        self, key: TurnKey, *, request: slm_pb.GenerationRequest | None = None, room: _Room | None = None
+        self, key: TurnKey, *, request: slm_pb.GenerationRequest | None = None, room: Places | None = None
     ) -> bool:
         if key in self._held or key in self._claiming:
             return False
@@ -154,12 +122,12 @@ class Crew:
         self._start(claimed, queue, room=room)
         return True
 
-    def _start(self, claimed: Claimed, queue: str, *, room: _Room | None) -> None:
+    def _start(self, claimed: Claimed, queue: str, *, room: Places | None) -> None:
         def answered() -> None:
             # The next turn comes into the model while this one's end is written and told.
             self._running[queue] -= 1
             if room is not None:
-                room.leave()
+                room.leave(claimed.key.tenant)
 
         turn = RunningTurn(
             claimed,

@@ -18,7 +18,7 @@ import pytest
 from mesh.runtime.errors import InvalidArgument
 from services.memory.reading.blocks import Bounds
 from services.memory.reading.child import MEMORY
-from services.memory.reading.reader import Reader
+from services.memory.reading.lane import Lane
 from tests.attacks.bombs.documents import DOCUMENTS
 from tests.attacks.steadiness import Steadiness
 from tests.support.edge import Edge
@@ -35,30 +35,31 @@ WHOLE_ROAD = (
 
 
 @pytest.fixture(scope="module")
-async def reader() -> AsyncIterator[Reader]:
-    async with Reader.open(bounds=Bounds(), seconds=SECONDS, waiting=4) as made:
-        yield made
+async def lane() -> AsyncIterator[Lane]:
+    made = Lane(bounds=Bounds(), seconds=SECONDS)
+    yield made
+    await made.end()
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-async def test_a_document_is_read_within_bounds_or_refused(reader: Reader, name: str) -> None:
+async def test_a_document_is_read_within_bounds_or_refused(lane: Lane, name: str) -> None:
     media_type, make = DOCUMENTS[name]
     try:
-        found = await reader.read(make(), media_type)
+        found = await lane.read(make(), media_type)
     except InvalidArgument as error:
         assert error.reason == "DOCUMENT_UNREADABLE"
         assert "Traceback" not in error.message
     else:
         assert all(one.text.strip() for one in found.passages)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 <= MEMORY * 2
-    await _reads_on(reader)
+    await _reads_on(lane)
 
 
-async def _reads_on(reader: Reader) -> None:
+async def _reads_on(lane: Lane) -> None:
     """Read the next document; on a loaded machine a new child may take longer to start than it has."""
     for _ in range(20):
         with contextlib.suppress(InvalidArgument):
-            assert (await reader.read(b"the next document", "text/plain")).passages
+            assert (await lane.read(b"the next document", "text/plain")).passages
             return
     raise AssertionError("the reader reads no more")
 

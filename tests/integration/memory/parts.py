@@ -89,7 +89,7 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
         embedder = await enter(Triton.open(settings.triton_url))
         publisher = Publisher(settings, database)
         words, clock = WordEncoder(), SystemClock()
-        reader = await enter(Reader.open(bounds=Bounds(), seconds=10.0, waiting=8))
+        reader = await enter(Reader.open(bounds=Bounds(), seconds=10.0, lanes=2, waiting=8))
         indexer = Indexer(embedder=embedder, words=words, vectors=vectors)
         remembering = Remembering(
             store=MemoryStore(database),

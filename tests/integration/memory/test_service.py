@@ -293,6 +293,49 @@ async def test_indexing_goes_on_when_its_caller_is_gone(connect: Connect) -> Non
     assert list(listed.documents) == [again]
 
 
+async def test_a_tenants_long_document_holds_up_nobody_elses(connect: Connect) -> None:
+    greedy, modest = await connect(), await connect()
+    sections = "\n\n".join(f"## Part {n}\n\nPart {n} tells of cargo number {n}." for n in range(800))
+    long = [
+        asyncio.ensure_future(
+            greedy.documents.IngestDocument(
+                document(f"# Cargo\n\n{sections}", source=f"cargo-{number}.md"),
+                metadata=greedy.metadata,
+                timeout=90,
+            )
+        )
+        for number in range(2)
+    ]
+    await asyncio.sleep(0.5)
+    for number in range(3):
+        small = document(source=f"small-{number}.md")
+        await modest.documents.IngestDocument(small, metadata=modest.metadata, timeout=60)
+    assert not any(one.done() for one in long)
+    assert [one.passage_count for one in await asyncio.gather(*long)] == [800] * 2
+
+
+async def test_a_tenant_ingests_half_of_what_is_ingested_at_once(connect: Connect) -> None:
+    greedy, modest = await connect(), await connect()
+    sections = "\n\n".join(f"## Part {n}\n\nPart {n} tells of rope number {n}." for n in range(40))
+    many = [
+        asyncio.ensure_future(
+            greedy.documents.IngestDocument(
+                document(f"# Rope\n\n{sections}", source=f"rope-{number}.md"),
+                metadata=greedy.metadata,
+                timeout=90,
+            )
+        )
+        for number in range(48)
+    ]
+    await asyncio.wait(many, return_when=asyncio.FIRST_EXCEPTION)
+    await modest.documents.IngestDocument(document(), metadata=modest.metadata, timeout=60)
+    ended = await asyncio.gather(*many, return_exceptions=True)
+    refusals = [one for one in ended if isinstance(one, grpc.aio.AioRpcError)]
+    assert refusals
+    assert {one.code() for one in refusals} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert all("QUEUE_FULL" in str(one.trailing_metadata()) for one in refusals)
+
+
 async def test_a_pdf_is_cited_by_its_page(connect: Connect) -> None:
     client = await connect()
     ask = service_pb2.IngestDocumentRequest(

@@ -490,7 +490,9 @@ class Accepted(_message.Message):
     session_id: _builtins.str
     """The session."""
     queue_position: _builtins.int
-    """Turns that wait before it for a slot of the model."""
+    """Turns that came before it and wait for a slot of the model. Tenants are served in turn, so it may
+    begin before some of them.
+    """
     def __init__(
         self,
         *,
@@ -616,7 +618,7 @@ class Ping(_message.Message):
 
     QUEUE_POSITION_FIELD_NUMBER: _builtins.int
     queue_position: _builtins.int
-    """Turns that wait before this one, while it waits."""
+    """Turns that came before this one and wait, while it waits."""
     def __init__(
         self,
         *,
