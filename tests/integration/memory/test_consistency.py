@@ -87,7 +87,7 @@ async def test_a_version_that_a_crash_left_half_indexed_is_not_seen_until_it_is_
         await parts.ingestion.ingest(given_document("The old rule: dogs are forbidden."), request=request())
         new = "\n\n".join(["The new rule: dogs are welcome.", *(f"Rule {n}. " * 30 for n in range(6))])
         content = given_document(new)
-        reading = await parts.ingestion._reader.read(content.content, content.media_type)
+        reading = await parts.ingestion._reader.read(content.content, content.media_type, tenant="any")
         with acting_for(tenant=stores_tenant()) as call:
             call.caller = "gateway"
             version = parts.ingestion._version(content, reading)
