@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import aiohttp
 import openai
 import pytest
 
+from tests.support.edge import Edge
 from tests.support.stack import Stack
 
 MESSAGES = [{"role": "user", "content": "Which servers does make up start?"}]
@@ -90,3 +92,18 @@ async def test_tools_are_refused_clearly(client: openai.AsyncOpenAI) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
     with pytest.raises(openai.BadRequestError, match="tools"):
         await client.chat.completions.create(model="guide", messages=MESSAGES, tools=[tool])
+
+
+async def test_a_key_for_models_alone_lists_what_embeds_and_no_persona(stack: Stack) -> None:
+    async with aiohttp.ClientSession() as http:
+        edge = Edge(http, url=stack.edge_url, key=stack.api_key)
+        made = await edge.post("/v1/keys", {"display_name": "models", "scopes": ["models.read"]})
+    async with openai.AsyncOpenAI(
+        base_url=stack.edge_url + "/v1", api_key=made.body["secret"], max_retries=0
+    ) as client:
+        assert {model.id for model in (await client.models.list()).data} >= {"embed"}
+        assert "guide" not in {model.id for model in (await client.models.list()).data}
+        with pytest.raises(openai.NotFoundError):
+            await client.models.retrieve("guide")
+        with pytest.raises(openai.PermissionDeniedError):
+            await client.chat.completions.create(model="guide", messages=MESSAGES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -26,6 +26,7 @@ JSON = "application/json"
 EVENTS = "text/event-stream"
 PAGE = 1000
 CANCEL_SECONDS = 5.0
+_UNKNOWN = frozenset({grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT})
 
 
 class OpenAIHandlers(service_pb2_grpc.OpenAIServicer):
@@ -82,21 +83,29 @@ class OpenAIHandlers(service_pb2_grpc.OpenAIServicer):
         try:
             return await self._models.GetModel(slm_service_pb2.GetModelRequest(name=name))
         except grpc.aio.AioRpcError as error:
-            if error.code() in {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}:
+            if error.code() in _UNKNOWN:
                 return None
             raise
 
     async def ListModels(
         self, _request: service_pb2.ListModelsRequest, _context: Any
     ) -> httpbody_pb2.HttpBody:
-        """Personas, which chat, and models that embed."""
-        personas = await self._personas.ListPersonas(
-            orchestrator_service_pb2.ListPersonasRequest(page_size=PAGE)
-        )
+        """Personas, which chat, where the caller may read them, and models that embed."""
         models = await self._models.ListModels(slm_service_pb2.ListModelsRequest(page_size=PAGE))
-        data = [_persona(p) for p in personas.personas]
+        data = [_persona(one) for one in await self._readable_personas()]
         data += [_embedder(m) for m in models.models if m.task == slm_pb2.TASK_EMBED]
         return _json(json.dumps({"object": "list", "data": data}).encode())
+
+    async def _readable_personas(self) -> Sequence[orchestrator_pb2.Persona]:
+        try:
+            listed = await self._personas.ListPersonas(
+                orchestrator_service_pb2.ListPersonasRequest(page_size=PAGE)
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.PERMISSION_DENIED:
+                return ()
+            raise
+        return tuple(listed.personas)
 
     async def GetModel(self, request: service_pb2.GetModelRequest, _context: Any) -> httpbody_pb2.HttpBody:
         """One persona or one model that embeds."""
@@ -106,7 +115,7 @@ class OpenAIHandlers(service_pb2_grpc.OpenAIServicer):
             )
             return _json(json.dumps(_persona(persona)).encode())
         except grpc.aio.AioRpcError as error:
-            if error.code() not in {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}:
+            if error.code() not in {*_UNKNOWN, grpc.StatusCode.PERMISSION_DENIED}:
                 raise
         model = await self._model(request.model)
         if model is None or model.task != slm_pb2.TASK_EMBED:

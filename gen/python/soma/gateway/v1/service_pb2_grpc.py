@@ -77,7 +77,7 @@ class OpenAIServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Lists what can be named as `model`: personas and models.
+        """Lists what can be named as `model`: personas, where the caller may read them, and models.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,7 @@ class OpenAIStub:
     CreateEmbedding: _grpc.UnaryUnaryMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]
     """Vectors of texts."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListModelsRequest, _httpbody_pb2.HttpBody]
-    """Lists what can be named as `model`: personas and models."""
+    """Lists what can be named as `model`: personas, where the caller may read them, and models."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetModelRequest, _httpbody_pb2.HttpBody]
     """One of them."""
 
@@ -53,7 +53,7 @@ class OpenAIAsyncStub(OpenAIStub):
     CreateEmbedding: _aio.UnaryUnaryMultiCallable[_httpbody_pb2.HttpBody, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Vectors of texts."""
     ListModels: _aio.UnaryUnaryMultiCallable[_service_pb2.ListModelsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """Lists what can be named as `model`: personas and models."""
+    """Lists what can be named as `model`: personas, where the caller may read them, and models."""
     GetModel: _aio.UnaryUnaryMultiCallable[_service_pb2.GetModelRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """One of them."""
 
@@ -82,7 +82,7 @@ class OpenAIServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
-        """Lists what can be named as `model`: personas and models."""
+        """Lists what can be named as `model`: personas, where the caller may read them, and models."""
 
     @_abc_1.abstractmethod
     def GetModel(
