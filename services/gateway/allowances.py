@@ -14,8 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
-from limits import RateLimitItem
-from limits.aio.strategies import RateLimiter
+from services.gateway.counters import Counted, Counters, Limit
 
 GOOD_FOR: Final = 0.1
 LARGEST_SHARE: Final = 50
@@ -35,50 +34,52 @@ class _Lot:
 class Allowances:
     """Says whether a caller is within its limit."""
 
-    def __init__(self, limiter: RateLimiter) -> None:
-        """Take the limiter, whose counters all replicas share."""
-        self._limiter = limiter
-        self._lots: OrderedDict[tuple[str, ...], _Lot] = OrderedDict()
+    def __init__(self, counters: Counters) -> None:
+        """Take the counters, which all replicas share."""
+        self._counters = counters
+        self._lots: OrderedDict[str, _Lot] = OrderedDict()
 
-    async def spend(self, limit: RateLimitItem, keys: tuple[str, ...], hits: int) -> bool:
-        """Count requests of one caller; False where they are beyond the limit, and then not counted.
+    async def spend(self, limit: Limit, caller: str, hits: int) -> Counted:
+        """Count requests of one caller.
 
         Raises:
-            limits.errors.StorageError, redis.exceptions.RedisError: the counters do not answer.
+            redis.exceptions.RedisError: the counters do not answer.
         """
-        lot = self._lot(keys)
-        if _spend(lot, hits):
-            return True
+        lot = self._lot(caller)
+        if (spent := _spend(lot, hits)) is not None:
+            return spent
         async with lot.taking:
             # Whoever waited finds what the one before took.
-            return _spend(lot, hits) or await self._take(lot, limit, keys, hits)
+            return _spend(lot, hits) or await self._take(lot, limit, caller, hits)
 
-    async def _take(self, lot: _Lot, limit: RateLimitItem, keys: tuple[str, ...], hits: int) -> bool:
+    async def _take(self, lot: _Lot, limit: Limit, caller: str, hits: int) -> Counted:
         used_up = lot.left < hits and time.monotonic() < lot.until
         lot.size = lot.size * 2 if used_up else max(1, lot.size // 2)
         lot.size = min(lot.size, max(1, limit.amount // LARGEST_SHARE))
         lot.left = 0
-        if lot.size > hits and await self._limiter.hit(limit, *keys, cost=lot.size):
-            lot.left, lot.until = lot.size - hits, time.monotonic() + GOOD_FOR
-            return True
         if lot.size > hits:
+            counted = await self._counters.hit(limit, caller, lot.size)
+            if counted.within:
+                lot.left, lot.until = lot.size - hits, time.monotonic() + GOOD_FOR
+                return counted
             lot.size = 1
-        within = await self._limiter.hit(limit, *keys, cost=hits)
+        counted = await self._counters.hit(limit, caller, hits)
         # Who is beyond the limit is not worth a lot.
-        lot.until = time.monotonic() + GOOD_FOR if within else 0.0
-        return within
+        lot.until = time.monotonic() + GOOD_FOR if counted.within else 0.0
+        return counted
 
-    def _lot(self, keys: tuple[str, ...]) -> _Lot:
-        lot = self._lots.get(keys)
+    def _lot(self, caller: str) -> _Lot:
+        lot = self._lots.get(caller)
         if lot is None:
-            lot = self._lots[keys] = _Lot()
+            lot = self._lots[caller] = _Lot()
             if len(self._lots) > _REMEMBERED:
                 self._lots.popitem(last=False)
         return lot
 
 
-def _spend(lot: _Lot, hits: int) -> bool:
-    if lot.left < hits or time.monotonic() >= lot.until:
-        return False
+def _spend(lot: _Lot, hits: int) -> Counted | None:
+    left = lot.until - time.monotonic()
+    if lot.left < hits or left <= 0:
+        return None
     lot.left -= hits
-    return True
+    return Counted(True, lot.left, left)

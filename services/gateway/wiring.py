@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from soma.gateway.v1 import service_pb2_grpc
 
 from mesh.policy.wiring import join_policy
@@ -21,6 +20,7 @@ from mesh.runtime.process import Process
 from mesh.runtime.server import Served
 from mesh.trust.wiring import join_trust
 from services.gateway.config import Settings
+from services.gateway.counters import Counters
 from services.gateway.handlers import ratelimits, reflection
 from services.gateway.handlers.openai import OpenAIHandlers
 from services.gateway.handlers.pages import PagesHandlers
@@ -35,12 +35,16 @@ async def build(process: Process) -> None:
     settings = Settings()  # type: ignore[call-arg]  # pydantic reads the environment
     join_trust(process)
     join_policy(process)
-    storage = await process.enter(counters(settings.redis_url))
+    redis = await process.enter(connected(settings.redis_url))
 
     async def redis_answers() -> None:
-        async with asyncio.timeout(REDIS_SECONDS):
-            if not await storage.check():
-                raise Unavailable("DEPENDENCY_UNAVAILABLE", "the counters of the rate limits do not answer")
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                await redis.ping()
+        except RedisError as error:
+            raise Unavailable(
+                "DEPENDENCY_UNAVAILABLE", "the counters of the rate limits do not answer"
+            ) from error
 
     process.ready_when("redis", redis_answers)
     process.serve(
@@ -56,7 +60,7 @@ async def build(process: Process) -> None:
         service="soma.gateway.v1.Pages",
     )
     limits = ratelimits.RateLimits(
-        limiter=SlidingWindowCounterRateLimiter(storage),
+        counters=Counters(redis),
         per_second=settings.rate_limit_per_second,
         public_per_second=settings.public_rate_limit_per_second,
     )
@@ -66,23 +70,17 @@ async def build(process: Process) -> None:
 
 
 @asynccontextmanager
-async def counters(redis_url: str) -> AsyncIterator[RedisStorage]:
-    """The store of the counters; connections are made at the first use and closed at the end."""
+async def connected(redis_url: str) -> AsyncIterator[Redis]:
+    """The server of the counters; connections are made at the first use and closed at the end."""
     # Each pooled connection finds out by itself that Redis was restarted: one more try on a new one.
-    # (limits hands further options to redis-py as they are; its types know plain values only.)
-    patience: dict[str, Any] = {
-        "retry": Retry(NoBackoff(), STALE_CONNECTIONS),
-        "retry_on_error": [RedisConnectionError],
-    }
-    storage = RedisStorage(
-        f"async+{redis_url}",
-        implementation="redispy",
-        key_prefix="gateway:limits",
+    redis = Redis.from_url(
+        redis_url,
         socket_timeout=REDIS_SECONDS,
         socket_connect_timeout=REDIS_SECONDS,
-        **patience,
+        retry=Retry(NoBackoff(), STALE_CONNECTIONS),
+        retry_on_error=[RedisConnectionError],
     )
     try:
-        yield storage
+        yield redis
     finally:
-        await storage.bridge.storage.aclose()  # type: ignore[attr-defined]  # the redis-py bridge's client
+        await redis.aclose()

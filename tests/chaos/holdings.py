@@ -28,13 +28,14 @@ from tests.chaos.canaries import Spotter
 from tests.chaos.held import Chain, Held, Point, Published, Row, Sighting
 from tests.chaos.journal import Owner
 from tests.chaos.stores import OPERATOR, PAGE, admin, all_points, all_records, bounds, consumer, postgres
-from tests.support.edge import Edge
+from tests.support.edge import Answer, Edge
 from tests.support.stack import Stack, Tenant
 
 GROUPS = ("orchestrator", "worker-slm", "worker-projections.audit", "worker-projections.memory")
 MEASURED = ("service", "worker", "control-plane")
 ENVOY_ADMIN = ("envoy-admin", "envoy-admin-next")
 PAUSE = 0.5
+COME_BACK_SECONDS = 60.0
 NOWHERE: Mapping[TopicPartition, int] = {}
 
 _QUERIES = {
@@ -276,17 +277,25 @@ async def _chain(edge: Edge, tenant: str) -> Chain:
     ids: list[str] = []
     token = ""
     while True:
-        page = await edge.get(f"/v1/audit/records?page_size={PAGE}&page_token={token}")
-        assert page.status == 200, page
+        page = await _answered(edge, f"/v1/audit/records?page_size={PAGE}&page_token={token}")
         ids += [one["record"]["id"] for one in page.body.get("records", [])]
         token = page.body.get("next_page_token", "")
         if not token:
             break
-    verified = (await edge.get("/v1/audit:verify")).body
+    verified = (await _answered(edge, "/v1/audit:verify")).body
     return Chain(
         tenant=tenant, valid=bool(verified.get("valid")), ids=tuple(ids),
         count=int(verified.get("record_count", 0)),
     )  # fmt: skip
+
+
+async def _answered(edge: Edge, path: str) -> Answer:
+    """The answer; one that asks to come back is asked again, within a time."""
+    async with asyncio.timeout(COME_BACK_SECONDS):
+        while (answer := await edge.get(path)).status == 429:
+            await asyncio.sleep(float(answer.headers.get("Retry-After", 1)))
+    assert answer.status == 200, answer
+    return answer
 
 
 async def _outboxes(connection: asyncpg.Connection) -> list[str]:

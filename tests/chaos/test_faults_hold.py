@@ -21,6 +21,7 @@ QUICK = (
     "partition worker-slm from redis",
     "full disk of redis",
     "wrong clock of orchestrator",
+    "wrong clock of redis",
     "postgres ends at once in mid-transaction",
     "kill redis right after a write",
     "control plane away",

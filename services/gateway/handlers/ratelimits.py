@@ -1,22 +1,19 @@
 """Envoy's rate limit service, v3, which says whether a tenant is within its limit.
 
-Counts in Redis, shared by all replicas, with the sliding window counter of the
-`limits` library, in lots (`services.gateway.allowances`). When Redis does not
-answer, the call fails and Envoy refuses (`failure_mode_deny`): a limit that
-cannot be checked is not a limit.
+Counts in Redis, shared by all replicas, in lots (`services.gateway.allowances`).
+When Redis does not answer, the call fails and Envoy refuses (`failure_mode_deny`):
+a limit that cannot be checked is not a limit.
 """
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import grpc
-from limits import RateLimitItemPerSecond
-from limits.aio.strategies import RateLimiter
 from soma.gateway.v1 import ratelimit_pb2 as pb
 
 from services.gateway.allowances import Allowances
+from services.gateway.counters import Counters, Limit
 
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
 
@@ -24,11 +21,10 @@ SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
 class RateLimits:
     """Decides for each descriptor; the request is refused when any is beyond."""
 
-    def __init__(self, *, limiter: RateLimiter, per_second: int, public_per_second: int) -> None:
-        self._limiter = limiter
-        self._allowances = Allowances(limiter)
-        self._tenant = RateLimitItemPerSecond(per_second)
-        self._public = RateLimitItemPerSecond(public_per_second)
+    def __init__(self, *, counters: Counters, per_second: int, public_per_second: int) -> None:
+        self._allowances = Allowances(counters)
+        self._tenant = Limit(per_second)
+        self._public = Limit(public_per_second)
 
     async def ShouldRateLimit(self, request: pb.RateLimitRequest, _context: Any) -> pb.RateLimitResponse:
         """Count one request against each of its descriptors."""
@@ -38,18 +34,17 @@ class RateLimits:
         return pb.RateLimitResponse(overall_code=overall, statuses=statuses)
 
     async def _count(self, descriptor: pb.RateLimitDescriptor, hits: int) -> pb.RateLimitStatus:
-        keys = tuple(f"{entry.key}={entry.value}" for entry in descriptor.entries)
+        caller = "/".join(f"{entry.key}={entry.value}" for entry in descriptor.entries)
         known = any(entry.key == "tenant" and entry.value for entry in descriptor.entries)
         limit = self._tenant if known else self._public
-        within = await self._allowances.spend(limit, keys, hits)
+        counted = await self._allowances.spend(limit, caller, hits)
         status = pb.RateLimitStatus(
-            code=pb.RATE_LIMIT_CODE_OK if within else pb.RATE_LIMIT_CODE_OVER_LIMIT,
+            code=pb.RATE_LIMIT_CODE_OK if counted.within else pb.RATE_LIMIT_CODE_OVER_LIMIT,
             current_limit=pb.RateLimitQuota(requests_per_unit=limit.amount, unit=pb.RATE_LIMIT_UNIT_SECOND),
         )
-        if not within:
-            window = await self._limiter.get_window_stats(limit, *keys)
-            status.limit_remaining = window.remaining
-            status.duration_until_reset.FromNanoseconds(int(max(0.0, window.reset_time - time.time()) * 1e9))
+        if not counted.within:
+            status.limit_remaining = counted.left
+            status.duration_until_reset.FromNanoseconds(int(counted.reset * 1e9))
         return status
 
 
