@@ -292,7 +292,7 @@ async def _chain(edge: Edge, tenant: str) -> Chain:
 async def _answered(edge: Edge, path: str) -> Answer:
     """The answer; one that asks to come back is asked again, within a time."""
     async with asyncio.timeout(COME_BACK_SECONDS):
-        while (answer := await edge.get(path)).status == 429:
+        while (answer := await edge.get(path)).status == 429:  # noqa: ASYNC110 - the other side has no event
             await asyncio.sleep(float(answer.headers.get("Retry-After", 1)))
     assert answer.status == 200, answer
     return answer
