@@ -26,6 +26,9 @@ class Settings(ProcessSettings):
     max_concurrent_calls: int = Field(default=12_288, ge=1)
     # A commit waits for the disk, so there are more under way than a core could work on.
     pool_size: int = Field(default=32, ge=2, description="Connections to Postgres.")
+    intake_at_once: int = Field(
+        default=16, ge=1, description="Turns taken in at once; fewer than the connections to Postgres."
+    )
     passages: int = Field(default=6, ge=1, le=32, description="Passages retrieved for a turn.")
     passages_read: int = Field(
         default=3, ge=1, le=32, description="Passages put before a model that reads them all to begin."

@@ -4,6 +4,10 @@ Recall runs beside the reads, in the open transaction; one statement then writes
 the turn, its place in the session and the outbox rows, so that a turn, its
 request and its audit record are there together or not at all. A repeat of a
 request finds the turn of the first one, before anything is asked of others.
+
+So many are taken in at once, and no more, by turns of their tenants: a turn holds
+a connection while it recalls, and a burst of turns would leave none for calls
+that want one for a millisecond.
 """
 
 import asyncio
@@ -25,6 +29,7 @@ from mesh.runtime.context import CallContext, Principal, current
 from mesh.runtime.errors import Unavailable
 from mesh.runtime.ids import new_id
 from mesh.runtime.logging import get_logger
+from mesh.runtime.places import Places
 from mesh.storage.database import Connection, Database
 from mesh.turnlog import Admission, Leases, LogReader, LogUnavailable, QueueFull, TurnKey
 from services.orchestrator import errors, events, store
@@ -63,6 +68,7 @@ class Intake:
         clock: Clock,
         turn_seconds: float,
         history_turns: int,
+        at_once: int,
     ) -> None:
         """Take what a turn passes through."""
         self._database = database
@@ -76,6 +82,7 @@ class Intake:
         self._admission = admission
         self._clock = clock
         self._history_turns = history_turns
+        self._places = Places(at_once)
 
     async def open(self, asked: Asked) -> Turn:
         """Return the turn of the call in progress: a new one, or the one that it made before.
@@ -89,7 +96,8 @@ class Intake:
         """
         call = current()
         try:
-            turn, leaving = await self._taken(call, asked)
+            async with self._places.held(call.tenant):
+                turn, leaving = await self._taken(call, asked)
         except _AskedBeforeError:
             return await self._repeated(call, asked)
         self._bus.leave(leaving)

@@ -64,6 +64,7 @@ async def build(process: Process) -> None:
         admission=admission,
         clock=clock,
         turn_seconds=settings.turn_seconds,
+        at_once=settings.intake_at_once,
         history_turns=settings.history_turns,
     )  # fmt: skip
     streaming = Streaming(

@@ -275,16 +275,16 @@ async def follow(
 
 
 def come_back_after(error: grpc.aio.AioRpcError | aiohttp.ClientError) -> float | None:
-    """Say in how many seconds one whom the full queue refused may come back.
+    """Say in how many seconds one whom a full queue or a rate limit refused may come back.
 
     None for every other failure; a spent budget is the same status, but asks nobody to come back.
     """
-    told: Any = None
+    told: list[Any] = []
     if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        told = dict(error.trailing_metadata() or ()).get(_RETRY_AFTER)
-    elif isinstance(error, aiohttp.ClientResponseError) and error.status == _TOO_MANY:
-        told = (error.headers or {}).get(_RETRY_AFTER)
-    return None if told is None else float(told)
+        told = [value for key, value in error.trailing_metadata() or () if key == _RETRY_AFTER]
+    elif isinstance(error, aiohttp.ClientResponseError) and error.status == _TOO_MANY and error.headers:
+        told = error.headers.getall(_RETRY_AFTER, [])
+    return float(told[0]) if told else None
 
 
 _TOO_MANY: Final = 429

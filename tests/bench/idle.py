@@ -12,16 +12,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import itertools
 import resource
 import time
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import aiohttp
+import grpc.aio
+
 from mesh.runtime import eventloop
-from tests.bench.driver import Client, Event, connect
+from tests.bench.driver import Client, Event, come_back_after, connect
 from tests.bench.rows import Bound, Row, emit, shares, single
 from tests.bench.target import Target
 from tests.bench.usage import Watched
@@ -36,6 +40,7 @@ PING_SECONDS: Final = 15.0
 WORKER: Final = "worker-slm"
 KIB: Final = 1024
 QUESTION: Final = "Tell me more"
+Opener = Callable[[], AsyncGenerator[Event, None]]
 
 
 @dataclass(slots=True)
@@ -48,14 +53,14 @@ class Held:
     pinged: set[int] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
 
-    async def open(self, streams: Sequence[AsyncGenerator[Event, None]], *, seconds: float) -> None:
+    async def open(self, streams: Sequence[Opener], *, seconds: float) -> None:
         """Open streams, some at once; return when each has had its first event or ended."""
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def first(stream: AsyncGenerator[Event, None]) -> None:
+        async def first(opener: Opener) -> None:
             async with gate:
                 try:
-                    await anext(stream)
+                    stream = await _begun(opener)
                 except Exception as error:  # noqa: BLE001  (a stream that cannot be held is the finding)
                     self.errors.append(f"{type(error).__name__}: {error}"[:300])
                 else:
@@ -87,6 +92,20 @@ class Held:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
+async def _begun(opener: Opener) -> AsyncGenerator[Event, None]:
+    """Open a stream and read its first event; come back where the edge asks to (its rate limit)."""
+    while True:
+        stream = opener()
+        try:
+            await anext(stream)
+        except (grpc.aio.AioRpcError, aiohttp.ClientError) as error:
+            if (seconds := come_back_after(error)) is None:
+                raise
+            await asyncio.sleep(seconds)
+        else:
+            return stream
+
+
 async def waiting_turns(client: Client, held: Held, count: int) -> list[tuple[str, str]]:
     """Start turns whose model does not come, and hold their streams; give their sessions and ids."""
 
@@ -108,7 +127,10 @@ async def grow(
     """Open so many more; give KiB a stream by process, and streams opened a second."""
     before, opened, begin = watched.memory(), held.opened, time.perf_counter()
     places = zip(itertools.cycle(clients), itertools.cycle(turns), strict=False)
-    streams = [client.resume(session, turn, 0) for client, (session, turn) in itertools.islice(places, count)]
+    streams = [
+        functools.partial(client.resume, session, turn, 0)
+        for client, (session, turn) in itertools.islice(places, count)
+    ]
     await held.open(streams, seconds=60 + count / 50)
     seconds = time.perf_counter() - begin
     made = held.opened - opened

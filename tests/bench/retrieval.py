@@ -171,7 +171,7 @@ async def measure(target: Target, given: argparse.Namespace) -> list[Row]:
     found: list[Row] = []
     async with (
         opened(memory_settings()) as parts,
-        Reader.open(bounds=Bounds(), seconds=30.0, waiting=8) as reader,
+        Reader.open(bounds=Bounds(), seconds=30.0, lanes=2, waiting=8) as reader,
     ):
         for wanted in given.sizes:
             documents = list(_until(every, wanted))

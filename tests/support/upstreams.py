@@ -30,6 +30,7 @@ from soma.orchestrator.v1 import resources_pb2 as turns_pb2
 from soma.orchestrator.v1 import service_pb2_grpc as turns_grpc
 
 from mesh.pki.files import read_identity
+from services.gateway.handlers.ratelimits import answer_of
 from tests.support.issuer import Issuer
 
 LIMITED_TENANT = "limited"
@@ -167,7 +168,7 @@ async def should_rate_limit(request: Any, context: Any) -> ratelimit_pb2.RateLim
         else ratelimit_pb2.RATE_LIMIT_CODE_OK
     )
     statuses = [ratelimit_pb2.RateLimitStatus(code=code) for _ in request.descriptors]
-    return ratelimit_pb2.RateLimitResponse(overall_code=code, statuses=statuses)
+    return answer_of(statuses)
 
 
 class Upstreams:

@@ -7,7 +7,9 @@ a limit that cannot be checked is not a limit.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, Final
 
 import grpc
 from soma.gateway.v1 import ratelimit_pb2 as pb
@@ -15,6 +17,7 @@ from soma.gateway.v1 import ratelimit_pb2 as pb
 from services.gateway.allowances import Allowances
 from services.gateway.counters import Counters, Limit
 
+RETRY_AFTER: Final = "retry-after"
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
 
 
@@ -28,10 +31,7 @@ class RateLimits:
 
     async def ShouldRateLimit(self, request: pb.RateLimitRequest, _context: Any) -> pb.RateLimitResponse:
         """Count one request against each of its descriptors."""
-        statuses = [await self._count(d, request.hits_addend or 1) for d in request.descriptors]
-        beyond = any(s.code == pb.RATE_LIMIT_CODE_OVER_LIMIT for s in statuses)
-        overall = pb.RATE_LIMIT_CODE_OVER_LIMIT if beyond else pb.RATE_LIMIT_CODE_OK
-        return pb.RateLimitResponse(overall_code=overall, statuses=statuses)
+        return answer_of([await self._count(d, request.hits_addend or 1) for d in request.descriptors])
 
     async def _count(self, descriptor: pb.RateLimitDescriptor, hits: int) -> pb.RateLimitStatus:
         caller = "/".join(f"{entry.key}={entry.value}" for entry in descriptor.entries)
@@ -46,6 +46,18 @@ class RateLimits:
             status.limit_remaining = counted.left
             status.duration_until_reset.FromNanoseconds(int(counted.reset * 1e9))
         return status
+
+
+def answer_of(statuses: Sequence[pb.RateLimitStatus]) -> pb.RateLimitResponse:
+    """The answer to a request of which each descriptor stands so."""
+    beyond = [one for one in statuses if one.code == pb.RATE_LIMIT_CODE_OVER_LIMIT]
+    if not beyond:
+        return pb.RateLimitResponse(overall_code=pb.RATE_LIMIT_CODE_OK, statuses=statuses)
+    seconds = max(one.duration_until_reset.ToTimedelta().total_seconds() for one in beyond)
+    come_back = pb.RateLimitHeader(key=RETRY_AFTER, value=str(max(1, math.ceil(seconds))))
+    return pb.RateLimitResponse(
+        overall_code=pb.RATE_LIMIT_CODE_OVER_LIMIT, statuses=statuses, response_headers_to_add=[come_back]
+    )
 
 
 def register(servicer: RateLimits, server: Any) -> None:

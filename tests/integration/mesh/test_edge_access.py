@@ -56,6 +56,7 @@ async def test_json_call_is_refused_with_its_reason(
     assert (answer.status, answer.reason) == (status, reason)
     assert answer.body["code"] == STATUS[status].value[0]
     assert answer.body["message"]
+    assert answer.headers.get("retry-after") == ("1" if status == 429 else None)
     assert len(edge.upstreams.arrived.calls) == before
 
 
@@ -71,6 +72,8 @@ async def test_grpc_call_is_refused_with_its_reason(
         await call
     assert caught.value.code() is STATUS[status]
     assert _reason(caught.value) == reason
+    come_back = dict(caught.value.trailing_metadata() or ()).get("retry-after")
+    assert come_back == ("1" if status == 429 else None)
 
 
 async def test_token_with_the_scope_passes_on_both_paths(edge: Edge) -> None:

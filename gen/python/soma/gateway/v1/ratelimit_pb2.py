@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsoma/gateway/v1/ratelimit.proto\x12\x0fsoma.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\"\x93\x01\n\x10RateLimitRequest\x12\x16\n\x06\x64omain\x18\x01 \x01(\tR\x06\x64omain\x12\x46\n\x0b\x64\x65scriptors\x18\x02 \x03(\x0b\x32$.soma.gateway.v1.RateLimitDescriptorR\x0b\x64\x65scriptors\x12\x1f\n\x0bhits_addend\x18\x03 \x01(\rR\nhitsAddend\"P\n\x13RateLimitDescriptor\x12\x39\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1f.soma.gateway.v1.RateLimitEntryR\x07\x65ntries\"8\n\x0eRateLimitEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value\"p\n\x0eRateLimitQuota\x12*\n\x11requests_per_unit\x18\x01 \x01(\rR\x0frequestsPerUnit\x12\x32\n\x04unit\x18\x02 \x01(\x0e\x32\x1e.soma.gateway.v1.RateLimitUnitR\x04unit\"\x81\x02\n\x0fRateLimitStatus\x12\x32\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1e.soma.gateway.v1.RateLimitCodeR\x04\x63ode\x12\x44\n\rcurrent_limit\x18\x02 \x01(\x0b\x32\x1f.soma.gateway.v1.RateLimitQuotaR\x0c\x63urrentLimit\x12\'\n\x0flimit_remaining\x18\x03 \x01(\rR\x0elimitRemaining\x12K\n\x14\x64uration_until_reset\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x12\x64urationUntilReset\"\x94\x01\n\x11RateLimitResponse\x12\x41\n\x0coverall_code\x18\x01 \x01(\x0e\x32\x1e.soma.gateway.v1.RateLimitCodeR\x0boverallCode\x12<\n\x08statuses\x18\x02 \x03(\x0b\x32 .soma.gateway.v1.RateLimitStatusR\x08statuses*h\n\rRateLimitCode\x12\x1f\n\x1bRATE_LIMIT_CODE_UNSPECIFIED\x10\x00\x12\x16\n\x12RATE_LIMIT_CODE_OK\x10\x01\x12\x1e\n\x1aRATE_LIMIT_CODE_OVER_LIMIT\x10\x02*\x82\x01\n\rRateLimitUnit\x12\x1f\n\x1bRATE_LIMIT_UNIT_UNSPECIFIED\x10\x00\x12\x1a\n\x16RATE_LIMIT_UNIT_SECOND\x10\x01\x12\x1a\n\x16RATE_LIMIT_UNIT_MINUTE\x10\x02\x12\x18\n\x14RATE_LIMIT_UNIT_HOUR\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsoma/gateway/v1/ratelimit.proto\x12\x0fsoma.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\"\x93\x01\n\x10RateLimitRequest\x12\x16\n\x06\x64omain\x18\x01 \x01(\tR\x06\x64omain\x12\x46\n\x0b\x64\x65scriptors\x18\x02 \x03(\x0b\x32$.soma.gateway.v1.RateLimitDescriptorR\x0b\x64\x65scriptors\x12\x1f\n\x0bhits_addend\x18\x03 \x01(\rR\nhitsAddend\"P\n\x13RateLimitDescriptor\x12\x39\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1f.soma.gateway.v1.RateLimitEntryR\x07\x65ntries\"8\n\x0eRateLimitEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value\"p\n\x0eRateLimitQuota\x12*\n\x11requests_per_unit\x18\x01 \x01(\rR\x0frequestsPerUnit\x12\x32\n\x04unit\x18\x02 \x01(\x0e\x32\x1e.soma.gateway.v1.RateLimitUnitR\x04unit\"\x81\x02\n\x0fRateLimitStatus\x12\x32\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1e.soma.gateway.v1.RateLimitCodeR\x04\x63ode\x12\x44\n\rcurrent_limit\x18\x02 \x01(\x0b\x32\x1f.soma.gateway.v1.RateLimitQuotaR\x0c\x63urrentLimit\x12\'\n\x0flimit_remaining\x18\x03 \x01(\rR\x0elimitRemaining\x12K\n\x14\x64uration_until_reset\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x12\x64urationUntilReset\"9\n\x0fRateLimitHeader\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value\"\xed\x01\n\x11RateLimitResponse\x12\x41\n\x0coverall_code\x18\x01 \x01(\x0e\x32\x1e.soma.gateway.v1.RateLimitCodeR\x0boverallCode\x12<\n\x08statuses\x18\x02 \x03(\x0b\x32 .soma.gateway.v1.RateLimitStatusR\x08statuses\x12W\n\x17response_headers_to_add\x18\x03 \x03(\x0b\x32 .soma.gateway.v1.RateLimitHeaderR\x14responseHeadersToAdd*h\n\rRateLimitCode\x12\x1f\n\x1bRATE_LIMIT_CODE_UNSPECIFIED\x10\x00\x12\x16\n\x12RATE_LIMIT_CODE_OK\x10\x01\x12\x1e\n\x1aRATE_LIMIT_CODE_OVER_LIMIT\x10\x02*\x82\x01\n\rRateLimitUnit\x12\x1f\n\x1bRATE_LIMIT_UNIT_UNSPECIFIED\x10\x00\x12\x1a\n\x16RATE_LIMIT_UNIT_SECOND\x10\x01\x12\x1a\n\x16RATE_LIMIT_UNIT_MINUTE\x10\x02\x12\x18\n\x14RATE_LIMIT_UNIT_HOUR\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soma.gateway.v1.ratelimit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RATELIMITCODE']._serialized_start=899
-  _globals['_RATELIMITCODE']._serialized_end=1003
-  _globals['_RATELIMITUNIT']._serialized_start=1006
-  _globals['_RATELIMITUNIT']._serialized_end=1136
+  _globals['_RATELIMITCODE']._serialized_start=1047
+  _globals['_RATELIMITCODE']._serialized_end=1151
+  _globals['_RATELIMITUNIT']._serialized_start=1154
+  _globals['_RATELIMITUNIT']._serialized_end=1284
   _globals['_RATELIMITREQUEST']._serialized_start=85
   _globals['_RATELIMITREQUEST']._serialized_end=232
   _globals['_RATELIMITDESCRIPTOR']._serialized_start=234
@@ -46,6 +46,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RATELIMITQUOTA']._serialized_end=486
   _globals['_RATELIMITSTATUS']._serialized_start=489
   _globals['_RATELIMITSTATUS']._serialized_end=746
-  _globals['_RATELIMITRESPONSE']._serialized_start=749
-  _globals['_RATELIMITRESPONSE']._serialized_end=897
+  _globals['_RATELIMITHEADER']._serialized_start=748
+  _globals['_RATELIMITHEADER']._serialized_end=805
+  _globals['_RATELIMITRESPONSE']._serialized_start=808
+  _globals['_RATELIMITRESPONSE']._serialized_end=1045
 # @@protoc_insertion_point(module_scope)

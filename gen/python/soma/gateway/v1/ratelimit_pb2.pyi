@@ -222,6 +222,32 @@ class RateLimitStatus(_message.Message):
 Global___RateLimitStatus: _TypeAlias = RateLimitStatus  # noqa: Y015
 
 @_typing.final
+class RateLimitHeader(_message.Message):
+    """A header."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its name, in lower case."""
+    value: _builtins.str
+    """Its value."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RateLimitHeader: _TypeAlias = RateLimitHeader  # noqa: Y015
+
+@_typing.final
 class RateLimitResponse(_message.Message):
     """The answer."""
 
@@ -229,21 +255,27 @@ class RateLimitResponse(_message.Message):
 
     OVERALL_CODE_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
+    RESPONSE_HEADERS_TO_ADD_FIELD_NUMBER: _builtins.int
     overall_code: Global___RateLimitCode.ValueType
     """Beyond when any descriptor is."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimitStatus]:
         """One for each descriptor."""
 
+    @_builtins.property
+    def response_headers_to_add(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimitHeader]:
+        """What the client is told beside, such as when to come back."""
+
     def __init__(
         self,
         *,
         overall_code: Global___RateLimitCode.ValueType = ...,
         statuses: _abc.Iterable[Global___RateLimitStatus] | None = ...,
+        response_headers_to_add: _abc.Iterable[Global___RateLimitHeader] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["overall_code", b"overall_code", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["overall_code", b"overall_code", "response_headers_to_add", b"response_headers_to_add", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
