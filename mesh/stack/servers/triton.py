@@ -115,7 +115,7 @@ class Triton:
                 "HOME": str(self._folder),
                 # The model takes whatever is left: with as much right as the others it would make a thousand
                 # clients' calls wait four times as long, for a fifth more text where all is taken (ADR 0022).
-                priority.VARIABLE: "5",
+                priority.VARIABLE: "2",
             },
         )
 
