@@ -113,8 +113,8 @@ class Triton:
                 "LD_LIBRARY_PATH": self._library_folder,
                 "LANG": "C.UTF-8",
                 "HOME": str(self._folder),
-                # The model takes whatever is left: with as much right as the others it would make a thousand
-                # clients' calls wait four times as long, for a fifth more text where all is taken (ADR 0022).
+                # The model yields a little: with as much right as the others it would make a thousand clients'
+                # calls wait half as long again, for a few hundredths more text where all is taken (ADR 0022).
                 priority.VARIABLE: "2",
             },
         )
