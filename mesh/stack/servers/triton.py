@@ -113,7 +113,7 @@ class Triton:
                 "LD_LIBRARY_PATH": self._library_folder,
                 "LANG": "C.UTF-8",
                 "HOME": str(self._folder),
-                # The model yields a little: with as much right as the others it would make a thousand clients'
+                # The model yields a little: with as much right as the others it would let a thousand clients'
                 # calls wait half as long again, for a few hundredths more text where all is taken (ADR 0022).
                 priority.VARIABLE: "2",
             },
