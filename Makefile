@@ -6,6 +6,7 @@ SOMA_HOME ?= $(CURDIR)/.soma
 SOMA_LIB ?= $(SOMA_HOME)/lib
 TESTS ?=
 SEED ?=
+PART ?=
 CASES ?= 100000
 FUZZ_SEED ?=
 BENCH ?=
@@ -55,8 +56,8 @@ soak: ## two hours of load and the slope of each process's memory (MINUTES=120)
 chaos: ## faults with a checker, at most ten minutes (SEED=7 repeats a run)
 	@$(DEV) tests.chaos $(if $(SEED),--seed $(SEED))
 
-chaos-long: ## all faults, each process killed 20 times, for hours
-	@$(DEV) tests.chaos --long $(if $(SEED),--seed $(SEED))
+chaos-long: ## all faults, each process killed 20 times, for hours (SEED=7 PART=1/3 for a third)
+	@$(DEV) tests.chaos --long $(if $(SEED),--seed $(SEED)) $(if $(PART),--part $(PART))
 
 fuzz: ## random and damaged input to everything that reads it (CASES=100000, FUZZ_SEED=7 repeats a run)
 	@SOMA_FUZZ_CASES=$(CASES) $(if $(FUZZ_SEED),SOMA_FUZZ_SEED=$(FUZZ_SEED)) $(DEV) scripts.test tests/attacks/fuzz

@@ -2,6 +2,7 @@
 
     python -m tests.chaos --seed 7              at most ten minutes; the same seed plans the same faults
     python -m tests.chaos --long                all of it, each process killed 20 times or more
+    python -m tests.chaos --long --part 2/3     the second third of it; the last part has the scenarios
     python -m tests.chaos --only "kill redis"   one fault, or one scenario, by name; may be repeated
     python -m tests.chaos --minutes 2           so long a storm
 
@@ -26,7 +27,7 @@ from mesh.stack.settings import StackSettings
 from tests.chaos import report
 from tests.chaos.fault import CannotRunHere, Fault, Outcome
 from tests.chaos.faults import FAULTS
-from tests.chaos.plan import Step, plan
+from tests.chaos.plan import Step, part_of, plan
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.storm import Storm, say, storm
 from tests.chaos.traces import collecting
@@ -40,11 +41,24 @@ QUICK_SECONDS, LONG_SECONDS = 570.0, 24 * 3600.0
 LEAST_SCENARIO_SECONDS = 30.0
 
 
+def part(text: str) -> tuple[int, int]:
+    """Read which part of how many.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not K/N with 1 <= K <= N.
+    """
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not K/N, such as 2/3")
+    return int(number), int(count)
+
+
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--long", action="store_true", help="everything, for hours")
+    parser.add_argument("--part", type=part, default=(1, 1), metavar="K/N", help="one of N parts of it")
     parser.add_argument("--only", action="append", default=[], metavar="NAME")
     parser.add_argument("--minutes", type=float, help="how long the storm may last")
     parser.add_argument("--json", type=Path, help="where the report goes, for programs")
@@ -118,6 +132,10 @@ async def run(given: argparse.Namespace, where: StackSettings, journal: Path) ->
     begun = time.monotonic()
     faults, scenarios = chosen(given)
     steps = plan(given.seed, faults, long=given.long)
+    number, count = given.part
+    steps = part_of(steps, number, count)
+    if number < count:
+        scenarios = []
     happened = Storm()
     collector = where.ports.base + COLLECTOR_OFFSET
     async with collecting(collector) as traces:
@@ -150,9 +168,10 @@ def main() -> int:
     finally:
         if own:
             asyncio.run(soma(where, "down", "--quiet-if-stopped"))
-    print(report.as_text(happened, outcomes))
+    told = report.report_of(happened, outcomes, seed=given.seed)
+    print(report.as_text(told))
     if given.json is not None:
-        report.write(given.json, report.as_json(happened, outcomes, seed=given.seed))
+        report.write(given.json, told)
     wrong = bool(happened.violations) or any(one.wrong for one in outcomes)
     say(f"seed {given.seed}: {'WRONG' if wrong else 'all invariants hold'}, {time.monotonic() - begun:.0f} s")
     if wrong:

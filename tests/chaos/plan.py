@@ -55,3 +55,8 @@ def plan(seed: int, faults: Sequence[Fault], *, long: bool) -> list[Step]:
         )
         for place, fault in enumerate(chosen)
     ]  # fmt: skip
+
+
+def part_of(steps: Sequence[Step], number: int, count: int) -> list[Step]:
+    """One of so many parts of a schedule, of like length; together and in order they are the whole."""
+    return list(steps[len(steps) * (number - 1) // count : len(steps) * number // count])

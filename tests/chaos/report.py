@@ -1,7 +1,8 @@
-"""The report: invariants by fault, with counts of operations, kills and findings; as a table and as JSON."""
+"""The report: invariants by fault, with counts of operations, kills and findings; as JSON and as a table."""
 
 from __future__ import annotations
 
+import argparse
 import bisect
 import dataclasses
 import json
@@ -17,6 +18,7 @@ from tests.chaos.journal import Story
 from tests.chaos.storm import Storm
 
 COLUMNS = (*(f"I{number}" for number in range(1, 9)), "fault")
+Report = dict[str, Any]
 CALM = "(no fault yet)"
 _WORD = re.compile(r"[A-Za-z0-9._:-]{8,}")
 
@@ -68,31 +70,11 @@ def _times(story: Story) -> dict[str, float]:
     return found
 
 
-def as_text(happened: Storm, outcomes: Sequence[Outcome]) -> str:
-    """The table for people."""
-    rows = [("fault", "times", "operations", "unknown", *COLUMNS, "p95 after/before")]
-    for name, line in lines(happened).items():
-        ratios = " ".join(f"{ratio:.2f}" for ratio in line.ratios) or "-"
-        cells = (str(line.found[column]) if line.found[column] else "." for column in COLUMNS)
-        rows.append((name, str(line.times), str(line.operations), str(line.unknown), *cells, ratios))
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    told = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    told += [f"not run  {reason}" for reason in happened.not_run]
-    for one in outcomes:
-        counts = " ".join(f"{name}={value}" for name, value in {**one.counts, **one.figures}.items())
-        told.append(f"scenario {one.name}: {counts} {'WRONG' if one.wrong else 'ok'}")
-    told += [f"WRONG {one.invariant} {one.what}" for one in happened.violations]
-    told += [f"WRONG {one.name} {line}" for one in outcomes for line in one.wrong]
-    return "\n".join(told)
-
-
-def as_json(happened: Storm, outcomes: Sequence[Outcome], *, seed: int) -> dict[str, Any]:
-    """The same for programs."""
+def report_of(happened: Storm, outcomes: Sequence[Outcome], *, seed: int) -> Report:
+    """What is told of a run, as JSON has it."""
     operations = happened.story.operations.values()
     return {
-        "seed": seed,
+        "seeds": [seed],
         "operations": dict(Counter(f"{one.kind} {one.outcome}" for one in operations)),
         "connections": sum(len(one.connections) for one in operations),
         "events": sum(len(each.events) for one in operations for each in one.connections),
@@ -117,6 +99,56 @@ def as_json(happened: Storm, outcomes: Sequence[Outcome], *, seed: int) -> dict[
     }  # fmt: skip
 
 
-def write(path: Path, content: dict[str, Any]) -> None:
+def joined(reports: Sequence[Report]) -> Report:
+    """One report of several runs, such as the parts of a long one: counts are added, findings follow."""
+    whole: Report = {}
+    for report in reports:
+        whole = {name: _added(whole.get(name), value) for name, value in report.items()}
+    return whole
+
+
+def _added(before: Any, more: Any) -> Any:
+    if before is None:
+        return more
+    if isinstance(more, dict):
+        return {name: _added(before.get(name), more.get(name)) for name in {**before, **more}}
+    return before if more is None else before + more
+
+
+def as_text(report: Report) -> str:
+    """The table for people."""
+    rows = [("fault", "times", "operations", "unknown", *COLUMNS, "p95 after/before")]
+    for name, line in report["faults"].items():
+        ratios = " ".join(f"{ratio:.2f}" for ratio in line["p95_ratios"]) or "-"
+        cells = (str(line["found"].get(column) or ".") for column in COLUMNS)
+        rows.append(
+            (name, *(str(line[count]) for count in ("times", "operations", "unknown")), *cells, ratios)
+        )
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    told = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    told += [f"not run  {reason}" for reason in report["not_run"]]
+    for one in report["scenarios"]:
+        counts = " ".join(f"{name}={value}" for name, value in {**one["counts"], **one["figures"]}.items())
+        told.append(f"scenario {one['name']}: {counts} {'WRONG' if one['wrong'] else 'ok'}")
+    told += [f"WRONG {one['invariant']} {one['what']}" for one in report["violations"]]
+    told += [f"WRONG {one['name']} {line}" for one in report["scenarios"] for line in one["wrong"]]
+    return "\n".join(told)
+
+
+def write(path: Path, content: Report) -> None:
     """Write the JSON file."""
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """`python -m tests.chaos.report FILE...`: the table of several runs' JSON."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    files: list[Path] = parser.parse_args().files
+    print(as_text(joined([json.loads(file.read_text("utf-8")) for file in files])))
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from soma.orchestrator.v1.resources_pb2 import Delta, TurnEvent
 
+from tests.chaos import report
 from tests.chaos import small_world as world
 from tests.chaos.canaries import Spotter, spellings
 from tests.chaos.faults import FAULTS
@@ -23,7 +24,7 @@ from tests.chaos.held import Held, Sighting
 from tests.chaos.invariants import check
 from tests.chaos.journal import Journal, Json, Outcome, Owner, read
 from tests.chaos.latency import Sample, Span, i8_quick_again, recoveries
-from tests.chaos.plan import plan
+from tests.chaos.plan import part_of, plan
 
 SECOND_TURN = f"trn_{2:032x}"
 
@@ -256,3 +257,31 @@ def test_the_long_storm_kills_each_process_twenty_times() -> None:
 def test_the_short_storm_leaves_out_what_takes_long() -> None:
     names = {step.fault.name for step in plan(1, FAULTS, long=False)}
     assert names == {fault.name for fault in FAULTS if not fault.long_only}
+
+
+def test_the_parts_of_a_storm_are_the_whole() -> None:
+    whole = plan(1, FAULTS, long=True)
+    parts = [part_of(whole, number, 7) for number in range(1, 8)]
+    assert [step for part in parts for step in part] == whole
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_the_reports_of_parts_are_read_as_one() -> None:
+    one, other = (
+        {
+            "seeds": [7], "operations": {"turn ok": 2, **more}, "connections": 3, "events": 4,
+            "faults": {"kill a": {"times": 1, "operations": 5, "unknown": 0, "found": {"I1": found},
+                                  "p95_ratios": [1.5]}},
+            "not_run": [], "violations": [{"invariant": "I1", "what": "kill a: lost"}] * found,
+            "scenarios": [],
+        }
+        for found, more in ((0, {}), (1, {"turn unknown": 1}))
+    )  # fmt: skip
+    told = report.joined([one, other])
+    assert told["operations"] == {"turn ok": 4, "turn unknown": 1}
+    assert told["faults"]["kill a"] == {
+        "times": 2, "operations": 10, "unknown": 0, "found": {"I1": 1}, "p95_ratios": [1.5, 1.5]
+    }  # fmt: skip
+    text = report.as_text(told)
+    assert "kill a  2      10          0        1" in text
+    assert text.endswith("WRONG I1 kill a: lost")
