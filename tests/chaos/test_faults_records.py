@@ -6,6 +6,8 @@ import uuid
 
 import pytest
 from soma.audit.v1.resources_pb2 import AuditRecord
+from soma.orchestrator.v1 import resources_pb2 as turns
+from soma.orchestrator.v1.events_pb2 import TurnEnded
 from soma.slm.v1.events_pb2 import GenerationResponse
 
 from mesh.events.topics import BY_NAME
@@ -14,10 +16,26 @@ from tests.chaos.faults.records import LARGEST, UNDECODABLE, buried, poison
 from tests.support.stack import Stack
 
 NOBODY = f"trn_{uuid.UUID(int=7).hex}"
+
+
+def ended(question: str, *, turn: str = NOBODY) -> bytes:
+    """A turn worth remembering, as its event tells of it."""
+    told = turns.Turn(
+        id=turn, session_id=NOBODY.replace("trn", "ses"), state=turns.TURN_STATE_COMPLETED,
+        input=turns.Input(text=question), text="A place where ships lie.",
+    )  # fmt: skip
+    return TurnEnded(id="evt_1", turn=told, remember=True).SerializeToString()
+
+
 POISON = {
     "audit.records": (
         (UNDECODABLE, "tenant", "UNDECODABLE"),
         (AuditRecord(id="aud_1", tenant="one").SerializeToString(), "another", "INVALID_ARGUMENT"),
+    ),
+    "turns.events": (
+        (UNDECODABLE, "tenant", "UNDECODABLE"),
+        (ended("What is a quay?"), "", "INVALID_ARGUMENT"),
+        (ended("What is a quay?", turn="no id"), "another", "INVALID_ARGUMENT"),
     ),
     "slm.requests": ((UNDECODABLE, "", "UNDECODABLE"),),
     "slm.responses": (

@@ -15,7 +15,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from mesh.events.identity import KafkaIdentity
 from mesh.events.records import RECORD_ID, TENANT, header_values
-from mesh.events.topics import BY_NAME, TOPICS, Topic
+from mesh.events.topics import BY_NAME, Topic
 from tests.chaos.fault import Fault
 from tests.support.stack import Stack, soma
 
@@ -24,9 +24,6 @@ PATIENCE = 60.0
 AGAIN = 8
 LETTERS = 200
 UNDECODABLE = b"\xff\xff\xff\xff poison \x00"
-CONSUMED = tuple(
-    topic for topic in TOPICS if topic.name in ("slm.requests", "slm.responses", "audit.records")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,7 @@ GROUPS = (
     Group("worker-projections.audit", "worker-projections", "audit.records"),
     Group("worker-projections.memory", "worker-projections", "turns.events"),
 )
+CONSUMED = tuple(BY_NAME[group.topic] for group in GROUPS)
 
 
 @contextlib.asynccontextmanager
@@ -179,7 +177,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="poison record", inject=poison_a_topic),
     *(
         Fault(name=f"send {one.name} again", inject=functools.partial(send_again, topic=one))
-        for one in (BY_NAME["slm.requests"], BY_NAME["slm.responses"], BY_NAME["audit.records"])
+        for one in CONSUMED
     ),
     *(
         Fault(
