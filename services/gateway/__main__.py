@@ -1,8 +1,8 @@
 """Starts the gateway."""
 
 from mesh.runtime.process import run
-from services.gateway.config import from_environment
+from services.gateway.config import Settings
 from services.gateway.wiring import build
 
 if __name__ == "__main__":
-    run(build, from_environment)
+    run(build, Settings)  # type: ignore[arg-type]  # the environment gives the rest

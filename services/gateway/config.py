@@ -17,12 +17,3 @@ class Settings(ProcessSettings):
         default=200, ge=1, le=1_000_000, description="The same for requests without a token, by address."
     )
     max_message_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)
-
-
-def from_environment() -> Settings:
-    """Read the settings.
-
-    Raises:
-        pydantic.ValidationError: a variable is missing or malformed.
-    """
-    return Settings()  # type: ignore[call-arg]  # the environment gives the rest

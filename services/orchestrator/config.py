@@ -40,12 +40,3 @@ class Settings(ProcessSettings):
     def model_repository(self) -> Path | None:
         """Where the profiles and tokenizers of the built models lie."""
         return None if self.lib is None else self.lib / "models" / "current" / "repository"
-
-
-def from_environment() -> Settings:
-    """Read the settings.
-
-    Raises:
-        pydantic.ValidationError: a variable is missing or malformed.
-    """
-    return Settings()  # type: ignore[call-arg]  # the environment gives the rest

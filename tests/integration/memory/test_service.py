@@ -7,7 +7,7 @@ import asyncio
 import grpc
 import pytest
 from soma.audit.v1 import resources_pb2 as audit_pb
-from soma.memory.v1 import events_pb2, service_pb2
+from soma.memory.v1 import events_pb2, resources_pb2, service_pb2
 
 from mesh.runtime.channels import MeshChannel
 from mesh.stack.settings import StackSettings
@@ -293,19 +293,21 @@ async def test_indexing_goes_on_when_its_caller_is_gone(connect: Connect) -> Non
     assert list(listed.documents) == [again]
 
 
+def ingesting(
+    client: Client, subject: str, *, documents: int, passages: int
+) -> list[asyncio.Future[resources_pb2.Document]]:
+    """Begin to ingest so many documents of so many passages, all at once."""
+    sections = "\n\n".join(f"## Part {n}\n\nPart {n} tells of {subject} number {n}." for n in range(passages))
+    asked = (document(f"# Parts\n\n{sections}", source=f"{subject}-{n}.md") for n in range(documents))
+    return [
+        asyncio.ensure_future(client.documents.IngestDocument(ask, metadata=client.metadata, timeout=90))
+        for ask in asked
+    ]
+
+
 async def test_a_tenants_long_document_holds_up_nobody_elses(connect: Connect) -> None:
     greedy, modest = await connect(), await connect()
-    sections = "\n\n".join(f"## Part {n}\n\nPart {n} tells of cargo number {n}." for n in range(800))
-    long = [
-        asyncio.ensure_future(
-            greedy.documents.IngestDocument(
-                document(f"# Cargo\n\n{sections}", source=f"cargo-{number}.md"),
-                metadata=greedy.metadata,
-                timeout=90,
-            )
-        )
-        for number in range(2)
-    ]
+    long = ingesting(greedy, "cargo", documents=2, passages=800)
     await asyncio.sleep(0.5)
     for number in range(3):
         small = document(source=f"small-{number}.md")
@@ -316,17 +318,7 @@ async def test_a_tenants_long_document_holds_up_nobody_elses(connect: Connect) -
 
 async def test_a_tenant_ingests_half_of_what_is_ingested_at_once(connect: Connect) -> None:
     greedy, modest = await connect(), await connect()
-    sections = "\n\n".join(f"## Part {n}\n\nPart {n} tells of rope number {n}." for n in range(40))
-    many = [
-        asyncio.ensure_future(
-            greedy.documents.IngestDocument(
-                document(f"# Rope\n\n{sections}", source=f"rope-{number}.md"),
-                metadata=greedy.metadata,
-                timeout=90,
-            )
-        )
-        for number in range(48)
-    ]
+    many = ingesting(greedy, "rope", documents=48, passages=40)
     await asyncio.wait(many, return_when=asyncio.FIRST_EXCEPTION)
     await modest.documents.IngestDocument(document(), metadata=modest.metadata, timeout=60)
     ended = await asyncio.gather(*many, return_exceptions=True)
