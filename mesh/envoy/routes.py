@@ -204,8 +204,12 @@ def _stream_timeouts() -> Resource:
 
 
 def _retries(method: Method) -> Resource:
-    """Try another process where the call cannot have begun; where it may, only if it can repeat."""
-    reasons = ["connect-failure", "refused-stream"]
+    """Try another process where the call cannot have begun; where it may, only if it can repeat.
+
+    CANCELLED before any data is what gRPC's core says to calls that come in the moment in which a server
+    shuts down; no handler saw them, and no handler of ours says so to a caller who still waits.
+    """
+    reasons = ["connect-failure", "refused-stream", "cancelled"]
     if method.repeatable and not method.streams:
         reasons += ["unavailable", "reset"]
     return {

@@ -1,12 +1,12 @@
 """One process of the mesh, from `python -m services.<name>` to its last log line.
 
     # services/<name>/__main__.py
-    run(build)
+    run(build, Settings)
 
     # services/<name>/wiring.py
-    async def build(process: Process) -> None: ...
+    async def build(process: Process, settings: Settings) -> None: ...
 
-`run` reads the settings, starts the event loop, lets `build` wire the
+`run` reads these settings, starts the event loop, lets `build` wire the
 process, serves, and at SIGTERM drains: not ready, calls in flight end within a
 bound, streams within a shorter one, then tasks and connections close in the
 reverse order of their making. At SIGUSR1 a successor is there: it serves on until
@@ -43,12 +43,13 @@ from mesh.runtime.peers import Peers
 from mesh.runtime.probes import ProbeServer
 from mesh.runtime.server import Registration, Served
 from mesh.runtime.serving import Serving
-from mesh.runtime.settings import ProcessSettings, from_environment
+from mesh.runtime.settings import ProcessSettings
 from mesh.runtime.tap import TapHub
 
 _log = process_logging.get_logger(__name__)
 Entered = TypeVar("Entered")
 Build = Callable[["Process"], Awaitable[None]]
+OwnSettings = TypeVar("OwnSettings", bound=ProcessSettings)
 HAND_OVER: Final = signal.SIGUSR1
 
 
@@ -205,10 +206,10 @@ async def _serve(process: Process) -> None:
         _log.info("draining", in_flight=len(process.inflight.calls))
 
 
-def run(build: Build, settings: Callable[[], ProcessSettings] = from_environment) -> None:
+def run(build: Callable[[Process, OwnSettings], Awaitable[None]], settings: type[OwnSettings]) -> None:
     """Be the process; returns never. Exit code 0 after a drain, 1 after a failure."""
     try:
-        loaded = settings()
+        loaded = settings.from_environment()
     except ValidationError as error:
         names = ", ".join(
             f"SOMA_{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}"
@@ -216,7 +217,7 @@ def run(build: Build, settings: Callable[[], ProcessSettings] = from_environment
         )
         sys.exit(f"settings: {names}")
     process_logging.configure(process=loaded.name, level=loaded.log_level)
-    sys.exit(eventloop.run(_main(build, loaded)))
+    sys.exit(eventloop.run(_main(lambda process: build(process, loaded), loaded)))
 
 
 def _settled(build: Build) -> Build:

@@ -29,8 +29,6 @@ HEALTH: Final = "grpc.health.v1.Health"
 REFLECTION: Final = "grpc.reflection.v1alpha.ServerReflection"
 CHANNELZ: Final = "grpc.channelz.v1.Channelz"
 INTROSPECTION: Final = "soma.mesh.v1.Introspection"
-# Long enough for Envoy's health check to see NOT_SERVING before the GOAWAY.
-_BEFORE_GOAWAY: Final = 0.1
 
 
 class Serving:
@@ -80,7 +78,6 @@ class Serving:
         grace = self._process.stop.grace
         calls_get = settings.drain_seconds if grace is None else grace
         streams_get = settings.stream_grace_seconds if grace is None else grace
-        await asyncio.sleep(_BEFORE_GOAWAY)
         stopping = asyncio.ensure_future(self._server.stop(calls_get))
         done, _ = await asyncio.wait((stopping,), timeout=min(streams_get, calls_get))
         if not done and (cut := inflight.cut_streams()):

@@ -5,7 +5,7 @@ A service subclasses `ProcessSettings` in its `config.py`. Only `wiring.py` and
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -57,11 +57,11 @@ class ProcessSettings(BaseSettings):
         """The name of the process: SOMA_PROCESS, or the workload's."""
         return self.process or self.workload
 
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the settings.
 
-def from_environment() -> ProcessSettings:
-    """Read the settings of any process.
-
-    Raises:
-        pydantic.ValidationError: a variable is missing or malformed.
-    """
-    return ProcessSettings()  # type: ignore[call-arg]  # the environment gives the rest
+        Raises:
+            pydantic.ValidationError: a variable is missing or malformed.
+        """
+        return cls()  # type: ignore[call-arg]  # the environment gives the rest

@@ -25,9 +25,8 @@ from mesh.xds.renewal import renew_for_ever
 from mesh.xds.sources import Sources
 
 
-async def build(process: Process) -> None:
+async def build(process: Process, settings: Settings) -> None:
     """Serve ADS to edges and the operator's RPCs to operators."""
-    settings = Settings()  # type: ignore[call-arg]  # the environment gives the rest
     try:
         sources = Sources(settings)
     except (XdsError, PkiError, ContractError, OSError) as error:

@@ -12,9 +12,8 @@ from services.audit.handlers.records import Records
 from services.audit.store import PostgresRecords
 
 
-async def build(process: Process) -> None:
+async def build(process: Process, settings: Settings) -> None:
     """Wire the process."""
-    settings = Settings()  # type: ignore[call-arg]  # the environment gives the rest
     database = await process.enter(
         Database.open(
             settings.postgres_url,

@@ -21,6 +21,8 @@ ROLES = {
     "assistant": service_pb2.ROLE_ASSISTANT,
 }
 TURN_SECONDS = 600.0
+# CANCELLED is what gRPC's core answers in the moment in which a server shuts down.
+_GONE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs leave it out
 
 
@@ -158,7 +160,7 @@ class Completions:
                 if not completion.ended:
                     raise Unavailable("DEPENDENCY_UNAVAILABLE", "the turn's stream ended before the turn")
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in _GONE:
                     raise
                 events = self._turns.ResumeTurn(
                     service_pb2.ResumeTurnRequest(

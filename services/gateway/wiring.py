@@ -30,9 +30,8 @@ REDIS_SECONDS = 0.5
 STALE_CONNECTIONS = 1
 
 
-async def build(process: Process) -> None:
+async def build(process: Process, settings: Settings) -> None:
     """Wire the process."""
-    settings = Settings()  # type: ignore[call-arg]  # pydantic reads the environment
     join_trust(process)
     join_policy(process)
     redis = await process.enter(connected(settings.redis_url))

@@ -16,7 +16,6 @@ from soma.identity.v1 import service_pb2_grpc
 from mesh.events.publisher import Publisher
 from mesh.events.records import Envelope
 from mesh.policy.wiring import join_policy
-from mesh.runtime.errors import ConfigurationError
 from mesh.runtime.ids import new_id
 from mesh.runtime.process import Process
 from mesh.sealing import Sealer, read_sealer
@@ -51,11 +50,8 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-async def build(process: Process) -> None:
+async def build(process: Process, settings: Settings) -> None:
     """Wire the process."""
-    settings = process.settings
-    if not isinstance(settings, Settings):
-        raise ConfigurationError("identity needs its own settings")
     sealer = open_sealer(settings)
     database = await process.enter(
         Database.open(settings.postgres_url, name=settings.name, start_seconds=settings.start_seconds)

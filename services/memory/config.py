@@ -25,12 +25,3 @@ class Settings(ProcessSettings):
     documents_waiting: int = Field(default=32, ge=1, description="Documents ingested at once, at most.")
     # A document of 16 MiB and what is around it.
     max_message_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)
-
-
-def from_environment() -> Settings:
-    """Read the settings.
-
-    Raises:
-        pydantic.ValidationError: a variable is missing or malformed.
-    """
-    return Settings()  # type: ignore[call-arg]  # the environment gives the rest

@@ -18,7 +18,7 @@ from mesh.runtime.context import acting_for
 from mesh.runtime.errors import ConfigurationError, DependencyDown, SomaError
 from mesh.storage.database import Database
 from services.memory import indexing
-from services.memory.config import Settings, from_environment
+from services.memory.config import Settings
 from services.memory.domain.words import WordEncoder
 from services.memory.indexing import Indexer
 from services.memory.store.backlog import Backlog
@@ -97,7 +97,7 @@ def main() -> int:
     if given.drop and given.tenant:
         parser.error("--drop empties the collections of all tenants: leave --tenant out")
     try:
-        made = asyncio.run(reindex(from_environment(), tenants=given.tenant, drop=given.drop))
+        made = asyncio.run(reindex(Settings.from_environment(), tenants=given.tenant, drop=given.drop))
     except SomaError as error:
         sys.stderr.write(f"reindex: {error.message}\n")
         return 1

@@ -10,7 +10,6 @@ from mesh.events.publisher import Publisher
 from mesh.inference.triton import Triton
 from mesh.policy.wiring import join_policy
 from mesh.runtime.clock import SystemClock
-from mesh.runtime.errors import ConfigurationError
 from mesh.runtime.process import Process
 from mesh.storage.database import Database
 from mesh.trust.wiring import join_trust
@@ -37,11 +36,8 @@ EMBED = "embed"
 CHECK_SECONDS = 2.0
 
 
-async def build(process: Process) -> None:
+async def build(process: Process, settings: Settings) -> None:
     """Wire the process."""
-    settings = process.settings
-    if not isinstance(settings, Settings):
-        raise ConfigurationError("memory needs its own settings")
     join_trust(process)
     join_policy(process)
     clock, words = SystemClock(), WordEncoder()

@@ -30,9 +30,9 @@ from services.orchestrator.tokens import TokenCounter
 from services.orchestrator.turns import Turns
 
 
-async def build(process: Process) -> None:
+async def build(process: Process, settings: Settings) -> None:
     """Enter what the orchestrator needs, and serve."""
-    settings, clock = Settings(), SystemClock()  # type: ignore[call-arg]  # the environment gives the rest
+    clock = SystemClock()
     database = await process.enter(
         Database.open(
             settings.postgres_url, name=settings.name, smallest=4, largest=settings.pool_size,

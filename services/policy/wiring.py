@@ -21,9 +21,8 @@ from services.policy.handlers.decisions import Decisions
 from services.policy.store import News, PostgresRuleSets
 
 
-async def build(process: Process) -> None:
+async def build(process: Process, settings: Settings) -> None:
     """Wire the process."""
-    settings = Settings()  # type: ignore[call-arg]  # the environment gives the rest
     clock = SystemClock()
     signer = Signer.open(settings.signing_key_file, settings.public_key_file)
     store = BundleStore(verifier=lambda: Verifier.read(settings.public_key_file), clock=clock)

@@ -5,4 +5,4 @@ from services.slm.config import Settings
 from services.slm.wiring import build
 
 if __name__ == "__main__":
-    run(build, Settings)  # type: ignore[arg-type]  # the environment gives the rest
+    run(build, Settings)

@@ -12,7 +12,6 @@ from mesh.inference.addresses import AddressPolicy
 from mesh.inference.http import ProviderHttp
 from mesh.inference.triton import Triton
 from mesh.policy.wiring import join_policy
-from mesh.runtime.errors import ConfigurationError
 from mesh.runtime.process import Process
 from mesh.sealing import read_sealer
 from mesh.storage import Database
@@ -30,11 +29,8 @@ from services.slm.store import Models as ModelStore
 from services.slm.token_counts import Tokenizers
 
 
-async def build(process: Process) -> None:
+async def build(process: Process, settings: Settings) -> None:
     """Wire the process."""
-    settings = process.settings
-    if not isinstance(settings, Settings):
-        raise ConfigurationError("slm needs its own settings")
     join_trust(process)
     join_policy(process)
     file, create = settings.key_file()

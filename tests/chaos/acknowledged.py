@@ -21,9 +21,7 @@ OPTIONS = {"max_tokens": 48, "recall": False}
 CLIENTS = 3
 PAUSE = 0.2
 READY_SECONDS = 180.0
-# 499: gRPC's core answers a call that comes in the millisecond in which its server begins to shut down,
-# before its connection is told, with CANCELLED by itself; no handler has seen it.
-TRANSIENT = frozenset({401, 403, 409, 429, 499, 500, 502, 503, 504})
+TRANSIENT = frozenset({401, 403, 409, 429, 500, 502, 503, 504})
 
 
 @dataclass(slots=True)

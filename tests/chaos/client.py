@@ -72,13 +72,13 @@ class Client:
 
     async def call(
         self, kind: str, method: str, path: str, body: Json | None = None, *,
-        asked: Mapping[str, Any], request_id: str = "",
+        asked: Mapping[str, Any], request_id: str = "", headers: Mapping[str, str] | None = None,
     ) -> Known:  # fmt: skip
         """Make one call that answers whole."""
         op = await self._sent(kind, asked, request_id)
         begun = time.monotonic()
         try:
-            answer = await self.edge.call(method, path, body)
+            answer = await self.edge.call(method, path, body, **(headers or {}))
         except LOST as error:
             known = Known(Outcome.UNKNOWN, answer=type(error).__name__, seconds=time.monotonic() - begun)
         else:

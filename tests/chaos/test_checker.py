@@ -131,6 +131,22 @@ def test_a_lost_event_in_a_stream_is_seen() -> None:
     assert red(world.held(), lines) == {"I4"}
 
 
+WHOLE = {
+    "turn.whole": lambda text: {"id": world.TURN, "text": text},
+    "turn.chat": lambda text: {
+        "choices": [{"message": {"content": text}}], "soma": {"turn_id": world.TURN},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_a_swapped_text_of_a_turn_that_was_answered_whole_is_seen(kind: str) -> None:
+    sent = next(line for line in world.lines() if line.get("kind") == "turn.stream")
+    for text, expected in ((world.TEXT, set()), (world.TEXT[::-1], {"I4"})):
+        told = {"at": "answered", "op": "op-9", "outcome": "ok", "status": 200, "answer": WHOLE[kind](text)}
+        assert red(world.held(), [*world.lines(), {**sent, "op": "op-9", "kind": kind}, told]) == expected
+
+
 def test_a_second_end_of_a_stream_is_seen() -> None:
     lines = world.lines()
     end = next(line for line in lines if "completed" in line.get("event", {}))

@@ -81,8 +81,9 @@ async def test_a_run_without_a_fault_is_green(run: Run) -> None:
     assert check(run.story, run.held) == []
     kinds = {one.kind for one in run.story.operations.values() if one.outcome is Outcome.OK}
     assert kinds >= {
-        "session.create", "turn.stream", "turn.whole", "turn.cancel", "turn.read", "memory.remember",
-        "memory.forget", "memory.recall", "document.ingest", "document.retrieve", "key.create", "pry",
+        "session.create", "turn.stream", "turn.whole", "turn.chat", "turn.cancel", "turn.read",
+        "memory.remember", "memory.forget", "memory.recall", "document.ingest", "document.retrieve",
+        "key.create", "pry",
     }  # fmt: skip
     assert {sighting.tenant for sighting in run.held.sightings} == run.story.tenants
     for name in ("sessions", "turns", "documents", "keys", "outbox", "audit", "records", "logs", "points"):

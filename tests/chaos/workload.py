@@ -1,4 +1,4 @@
-"""What users do, by seed: sessions, turns streamed and whole, memories, documents, keys, cancels.
+"""What users do, by seed: sessions, turns streamed, whole and as chats, memories, documents, keys, cancels.
 
 Every tenant writes its canary and each request's id into all words of its own. What came back unknown is
 tried again with the same `request_id`, or left unknown now and then; some requests are sent twice at once;
@@ -52,7 +52,7 @@ class User:
         self._others = others
         self._choice = client.choice
         self._steps: list[tuple[Step, float]] = [
-            (self._session, 2), (self._streamed, 6), (self._whole, 2), (self._cancelled, 1),
+            (self._session, 2), (self._streamed, 6), (self._whole, 2), (self._chat, 1), (self._cancelled, 1),
             (self._remember, 3), (self._forget, 1), (self._recall, 1), (self._ingest, 1),
             (self._key, 0.5), (self._pry, 1), (self._guided, 1 if guide else 0),
         ]  # fmt: skip
@@ -139,6 +139,23 @@ class User:
             known = await self._post("turn.whole", path, body, words, request)
             if known is not None and known.outcome is Outcome.OK:
                 self.known.turns.append((session, known.answer["id"]))
+
+    async def _chat(self) -> None:
+        """A turn as OpenAI's clients ask for it: the gateway makes its session."""
+        request = self.client.new_id()
+        words = self._words(request, "Tell me more")
+        body: Json = {"model": PERSONA, "messages": [{"role": "user", "content": words}], "max_tokens": 24}
+
+        async def ask() -> Known:
+            return await self.client.call(
+                "turn.chat", "POST", "/v1/chat/completions", body,
+                asked={"words": words}, request_id=request, headers={"idempotency-key": request},
+            )  # fmt: skip
+
+        known = await self._certain(ask)
+        if known is not None and known.outcome is Outcome.OK:
+            told = known.answer["soma"]
+            self.known.turns.append((told["session_id"], told["turn_id"]))
 
     async def _guided(self) -> None:
         if not self.known.guides:

@@ -2,13 +2,13 @@
 
 from mesh.events.bus import Bus
 from mesh.runtime.process import Process
+from mesh.runtime.settings import ProcessSettings
 from mesh.storage import Database
 from workers.outbox.publisher import Publisher
 
 
-async def build(process: Process) -> None:
+async def build(process: Process, settings: ProcessSettings) -> None:
     """Wire the process."""
-    settings = process.settings
     database = await process.enter(
         Database.open(
             settings.postgres_url, name=settings.name, largest=3, start_seconds=settings.start_seconds

@@ -10,9 +10,8 @@ from workers.projections.config import Settings
 from workers.projections.memories import MemoryProjection
 
 
-async def build(process: Process) -> None:
+async def build(process: Process, settings: Settings) -> None:
     """Wire the process."""
-    settings = Settings()  # type: ignore[call-arg]  # the environment gives the rest
     audit = AuditProjection(process.channel("audit"), batch=settings.projections_audit_batch)
     memories = MemoryProjection(process.channel("memory"))
     records = Consumer(

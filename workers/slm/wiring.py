@@ -18,9 +18,8 @@ from workers.slm.crew import Crew
 _MOST_WAITING = 256
 
 
-async def build(process: Process) -> None:
+async def build(process: Process, settings: Settings) -> None:
     """Enter what the worker needs, in the order in which it must be there."""
-    settings = Settings()  # type: ignore[call-arg]  # the environment gives the rest
     bus = await process.enter(Bus.open(settings))
     link = await process.enter(Link.open(settings.redis_url, start_seconds=settings.start_seconds))
     triton = await process.enter(Triton.open(settings.triton_url))

@@ -70,6 +70,11 @@ _PASSED_ON: Final[dict[grpc.StatusCode, type[SomaError]]] = {
         Unauthenticated, ResourceExhausted, Unavailable, Aborted, DeadlineExceeded,
     )
 }  # fmt: skip
+# CANCELLED of a server: gRPC's core answers calls so that come in the moment in which it shuts down. Where
+# we ourselves end a call, that is an `asyncio.CancelledError`.
+_GONE: Final = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED}
+)
 
 
 def translate(call: CallContext, error: BaseException) -> SomaError:
@@ -124,9 +129,7 @@ def _from_remote(call: CallContext, error: grpc.aio.AioRpcError) -> SomaError:
         )
     if failure.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded("DEADLINE_EXCEEDED", "the deadline passed before the answer")
-    if failure.code is grpc.StatusCode.CANCELLED:
-        return Cancelled("CANCELLED", "the call was cancelled")
-    if failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+    if failure.code in _GONE:
         return _unavailable(call, error)
     _log.error(
         "call to another service failed",

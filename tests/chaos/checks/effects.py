@@ -16,6 +16,7 @@ KINDS = {
     "session.create": "session",
     "turn.stream": "turn",
     "turn.whole": "turn",
+    "turn.chat": "turn",
     "memory.remember": "memory",
     "document.ingest": "document",
     "key.create": "key",
@@ -85,6 +86,8 @@ def told(operation: Operation) -> str:
         events = [event for each in operation.connections for event in each.events]
         return next((str(e["accepted"]["turn_id"]) for e in events if "accepted" in e), "")
     answer = operation.answer if isinstance(operation.answer, dict) else {}
+    if operation.kind == "turn.chat":
+        return str(answer.get("soma", {}).get("turn_id", ""))
     return str(answer.get("api_key", answer).get("id", ""))
 
 

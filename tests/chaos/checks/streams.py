@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from soma.orchestrator.v1.resources_pb2 import TurnEvent
 
+from tests.chaos.checks.effects import told
 from tests.chaos.held import Held, Row, Violation, by
 from tests.chaos.journal import Json, Operation, Story
 
@@ -42,7 +43,7 @@ def i4_streams_are_gap_free_and_equal_the_text(story: Story, held: Held) -> Iter
             yield _i4(f"turn {row['id']}: its deltas have another length than its text")
     for one in story.of("turn.stream", "turn.read"):
         yield from _stream(one, turns)
-    for one in story.of("turn.whole"):
+    for one in story.of("turn.whole", "turn.chat"):
         yield from _whole(one, turns)
     for turn, entries in held.logs.items():
         if turn in turns:
@@ -101,8 +102,11 @@ def _joined(whose: str, events: Sequence[Event], row: Row) -> Iterator[Violation
 
 def _whole(one: Operation, turns: dict[str, Row]) -> Iterator[Violation]:
     answer = one.answer if isinstance(one.answer, dict) else {}
-    row = turns.get(str(answer.get("id", "")))
-    if row is not None and answer.get("text", "").encode() != str(row["text"]).encode():
+    text = answer.get("text", "")
+    if one.kind == "turn.chat" and "choices" in answer:
+        text = answer["choices"][0]["message"]["content"]
+    row = turns.get(told(one))
+    if row is not None and text.encode() != str(row["text"]).encode():
         yield _i4(f"turn {row['id']}: answered whole with another text than is stored")
 
 

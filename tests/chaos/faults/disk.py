@@ -24,6 +24,8 @@ LOGGERS = ("orchestrator", "gateway", "worker-slm", "memory", "audit")
 IN_SHORT_RUN = frozenset({"redis"})
 ROOM = {"postgres": 48 * MIB, "kafka": 48 * MIB}
 USUAL_ROOM = 16 * MIB
+MAPPED = frozenset({"vectors"})
+"""Servers that map whole files when they start: a tmpfs gives a page to each hole that is looked at."""
 SHORTEST, LONGEST = 5.0, 9.0
 BREATH = 2.0
 COPY_SECONDS = 120.0
@@ -79,7 +81,7 @@ async def small_disk(stack: Stack, server: str) -> AsyncIterator[SmallDisk]:
     place.rename(aside)
     place.mkdir(mode=0o700)
     try:
-        await _mount(place, _size_of(aside) + ROOM.get(server, USUAL_ROOM))
+        await _mount(place, _size_of(aside, holes=server in MAPPED) + ROOM.get(server, USUAL_ROOM))
         await _copy(aside, place)
         await soma(stack.settings, "up", "--only", server)
         yield SmallDisk(place)
@@ -142,10 +144,10 @@ def _may_mount() -> None:
         raise CannotRunHere("a small file system can be mounted by root only")
 
 
-def _size_of(folder: Path) -> int:
-    # What lies there by blocks, and as much again for each file's last page.
+def _size_of(folder: Path, *, holes: bool) -> int:
+    # What lies there by blocks, or by length where holes count, and as much again for each file's last page.
     files = [path.lstat() for path in folder.rglob("*")]
-    return sum(status.st_blocks * 512 + 4096 for status in files)
+    return sum((status.st_size if holes else status.st_blocks * 512) + 4096 for status in files)
 
 
 def _is_mounted(place: Path) -> bool:

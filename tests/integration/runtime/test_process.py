@@ -26,11 +26,12 @@ READER = (("authorization", "Bearer reader"),)
 PROGRAM = """
 import asyncio
 from mesh.runtime.process import run
+from mesh.runtime.settings import ProcessSettings
 
-async def build(process):
+async def build(process, settings):
     {body}
 
-run(build)
+run(build, ProcessSettings)
 """
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from mesh.runtime.settings import ProcessSettings, from_environment
+from mesh.runtime.settings import ProcessSettings
 
 
 def settings(**more: object) -> ProcessSettings:
@@ -22,7 +22,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "SOMA_POSTGRES_URL": "postgresql://memory:secret@127.0.0.1/soma",
     }.items():
         monkeypatch.setenv(name, value)
-    found = from_environment()
+    found = ProcessSettings.from_environment()
     assert found.name == "memory"
     assert found.peers["identity"] == "ipv4:127.0.0.1:18020"
     assert "secret" not in repr(found)

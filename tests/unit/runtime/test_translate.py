@@ -103,7 +103,7 @@ def test_a_refusal_of_the_mesh_policy_is_our_defect_and_not_the_callers() -> Non
     [
         (grpc.StatusCode.UNAVAILABLE, errors.Unavailable),
         (grpc.StatusCode.DEADLINE_EXCEEDED, errors.DeadlineExceeded),
-        (grpc.StatusCode.CANCELLED, errors.Cancelled),
+        (grpc.StatusCode.CANCELLED, errors.Unavailable),  # its server shuts down
         (grpc.StatusCode.UNIMPLEMENTED, errors.Internal),
         (grpc.StatusCode.NOT_FOUND, errors.Internal),
     ],
