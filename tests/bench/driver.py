@@ -281,7 +281,8 @@ def come_back_after(error: grpc.aio.AioRpcError | aiohttp.ClientError) -> float 
     """
     told: list[Any] = []
     if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        told = [value for key, value in error.trailing_metadata() or () if key == _RETRY_AFTER]
+        trailing: Any = error.trailing_metadata() or ()  # the stubs know no items of it
+        told = [value for key, value in trailing if key == _RETRY_AFTER]
     elif isinstance(error, aiohttp.ClientResponseError) and error.status == _TOO_MANY and error.headers:
         told = error.headers.getall(_RETRY_AFTER, [])
     return float(told[0]) if told else None

@@ -68,13 +68,17 @@ def calls(edge: Edge) -> dict[str, Call]:
     }
 
 
+def percentile(values: list[float], part: int) -> float:
+    """The value below which so many of a hundred lie."""
+    return statistics.quantiles(values, n=100)[part - 1]
+
+
 def rows(name: str, ours: list[list[float]], base: list[list[float]]) -> Iterator[dict[str, Any]]:
     """The rows of one call: p50 and p95 over all rounds."""
     for part, words in ((50, "p50"), (95, "p95")):
-        cut = lambda values: statistics.quantiles(values, n=100)[part - 1]  # noqa: E731, B023
-        ratios = [cut(a) / cut(b) for a, b in zip(ours, base, strict=True)]
+        ratios = [percentile(a, part) / percentile(b, part) for a, b in zip(ours, base, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
-        mine, theirs = (cut([v for one in both for v in one]) for both in (ours, base))
+        mine, theirs = (percentile([v for one in both for v in one], part) for both in (ours, base))
         yield {"name": f"{name}, {words}, against a health check", "unit": "ms", "ours": round(mine, 2),
                "baseline": round(theirs, 2), "ratio": round(mine / theirs, 3),
                "spread": round((high - low) / middle, 3)}  # fmt: skip

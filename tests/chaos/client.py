@@ -78,7 +78,7 @@ class Client:
         op = await self._sent(kind, asked, request_id)
         begun = time.monotonic()
         try:
-            answer = await self.edge.call(method, path, body, **(headers or {}))
+            answer = await self.edge.call(method, path, body, raw=None, **headers or {})
         except LOST as error:
             known = Known(Outcome.UNKNOWN, answer=type(error).__name__, seconds=time.monotonic() - begun)
         else:
@@ -168,7 +168,7 @@ class Client:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    for line in ():
+    for line in tuple[bytes, ...]():
         yield line
 
 

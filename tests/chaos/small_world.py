@@ -98,7 +98,8 @@ def records() -> list[AuditRecord]:
 
 def chained(some: Sequence[AuditRecord]) -> list[Row]:
     """A chain of records as its table holds it."""
-    rows, head = [], GENESIS
+    rows: list[Row] = []
+    head = GENESIS
     for index, record in enumerate(some, start=1):
         raw = record.SerializeToString(deterministic=True)
         following = hashlib.sha256(DOMAIN + head + raw).digest()

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,7 @@ def test_a_lost_event_in_a_stream_is_seen() -> None:
     assert red(world.held(), lines) == {"I4"}
 
 
-WHOLE = {
+WHOLE: dict[str, Callable[[str], Json]] = {
     "turn.whole": lambda text: {"id": world.TURN, "text": text},
     "turn.chat": lambda text: {
         "choices": [{"message": {"content": text}}], "soma": {"turn_id": world.TURN},

@@ -43,7 +43,7 @@ async def collecting(port: int) -> AsyncIterator[Traces]:
     """Collect on a port of loopback."""
     found = Traces()
     server = grpc.aio.server()
-    otlp_rpc.add_TraceServiceServicer_to_server(found, server)
+    otlp_rpc.add_TraceServiceServicer_to_server(found, server)  # type: ignore[no-untyped-call]
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
