@@ -25,11 +25,12 @@ import aiohttp
 import grpc.aio
 
 from mesh.runtime import eventloop
-from tests.bench.driver import Client, Event, come_back_after, connect
+from tests.bench.driver import come_back_after
 from tests.bench.rows import Bound, Row, emit, shares, single
 from tests.bench.target import Target
 from tests.bench.usage import Watched
 from tests.support.stack import soma
+from tests.support.wires import Client, Event, connect
 
 STREAMS: Final = 5_000
 OVER_SSE: Final = 0.3

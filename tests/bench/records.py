@@ -21,10 +21,11 @@ from typing import Final
 import psutil  # type: ignore[import-untyped]  # it has no stubs
 
 from mesh.runtime import eventloop
-from tests.bench.driver import Client, check, connect, follow
+from tests.bench.driver import check, follow
 from tests.bench.rows import Bound, Row, emit, shares, single
 from tests.bench.target import Target
 from tests.bench.usage import Usage, Watched
+from tests.support.wires import Client, connect
 
 PROCESSES: Final = ("audit", "worker-outbox", "worker-projections")
 ROLES: Final = ("audit", "worker_outbox", "worker_projections")

@@ -31,10 +31,11 @@ from mesh.inference.ports import GenerationRequest, Sampling
 from mesh.inference.triton import Triton
 from mesh.runtime import eventloop
 from mesh.runtime.errors import ResourceExhausted
-from tests.bench.driver import Client, Journal, check, come_back_after, connect, follow
+from tests.bench.driver import Journal, check, come_back_after, follow
 from tests.bench.rows import Bound, Row, emit, paired, quantile, shares, single
 from tests.bench.target import Target
 from tests.bench.usage import Watched, per
+from tests.support.wires import Client, connect
 
 QUESTION: Final = "How does the package manager decide which version of a library it installs, case {}?"
 PERSONA: Final = "bootstrap"

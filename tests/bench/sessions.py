@@ -19,11 +19,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from mesh.runtime import eventloop
-from tests.bench.driver import Client, Report, connect, drive
+from tests.bench.driver import Report, drive
 from tests.bench.rows import Bound, Row, emit, quantile, shares, single
 from tests.bench.target import Target
 from tests.bench.usage import Watched, per
 from tests.bench.wire import Outcome, Plan, Processes, Request
+from tests.support.wires import Client, connect
 
 PERSONA: Final = "guide"
 GENERATIVE: Final = "bootstrap"

@@ -26,11 +26,12 @@ from rich.console import Console
 from rich.table import Table
 
 from mesh.runtime import eventloop
-from tests.bench.driver import Client, check, connect, follow
+from tests.bench.driver import check, follow
 from tests.bench.rows import Bound, Row, emit
 from tests.bench.slope import Slope, slope
 from tests.bench.target import Target
 from tests.bench.usage import MIB, Watched
+from tests.support.wires import Client, connect
 
 EVERY_SECONDS: Final = 10.0
 SETTLE_SECONDS: Final = 15 * 60.0

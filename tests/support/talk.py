@@ -5,7 +5,7 @@ from typing import Any
 from soma.orchestrator.v1 import resources_pb2 as pb
 from soma.orchestrator.v1 import service_pb2 as rpc_pb
 
-from tests.bench.driver import GrpcClient
+from tests.support.wires import GrpcClient
 
 TEXT = "Tell me about lists."
 LONG: dict[str, Any] = {"max_tokens": 480, "min_tokens": 480, "temperature": 1.0, "seed": 1}

@@ -20,13 +20,13 @@ from dataclasses import dataclass, field, replace
 import aiohttp
 import grpc.aio
 
-from tests.bench.driver import Client, Event, GrpcClient, SseClient
 from tests.chaos.fault import Outcome
 from tests.chaos.scenarios import leftovers
 from tests.chaos.scenarios.leftovers import Model
 from tests.chaos.scenarios.load import client, damage
 from tests.support.edge import LONG, Edge, Frames
 from tests.support.stack import Stack
+from tests.support.wires import Client, Event, GrpcClient, SseClient
 
 NAME = "clients that go away"
 QUICK, LONG_ROUNDS = 2, 20

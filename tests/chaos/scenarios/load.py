@@ -18,9 +18,9 @@ import aiohttp
 import grpc
 import grpc.aio
 
-from tests.bench.driver import GrpcClient
 from tests.support.edge import LONG, Answer, Edge, Frames
 from tests.support.stack import Stack
+from tests.support.wires import GrpcClient
 
 OPTIONS = {"max_tokens": 200, "min_tokens": 200, "recall": False}
 LONG_OPTIONS = {"max_tokens": 900, "min_tokens": 900, "recall": False}

@@ -9,9 +9,9 @@ from soma.orchestrator.v1 import service_pb2
 
 from mesh.stack.environment import Environment
 from mesh.turnlog import Link
-from tests.bench.driver import GrpcClient
 from tests.chaos.scenarios.turnlogs import redis_url
 from tests.support.stack import Stack
+from tests.support.wires import GrpcClient
 
 SECONDS = 30.0
 

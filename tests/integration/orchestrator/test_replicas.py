@@ -18,11 +18,12 @@ from soma.orchestrator.v1 import service_pb2 as rpc_pb
 
 from mesh.runtime import status
 from mesh.turnlog import Link
-from tests.bench.driver import GrpcClient, Journal, check, follow
+from tests.bench.driver import Journal, check, follow
 from tests.integration.orchestrator.test_turns import redis_url, stream_request
 from tests.support.replicas import Replica, mesh_channel, replica
 from tests.support.stack import Stack, Tenant, address_of
 from tests.support.talk import LONG, TEXT
+from tests.support.wires import GrpcClient
 
 
 @pytest.fixture

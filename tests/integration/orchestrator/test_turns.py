@@ -14,8 +14,9 @@ from soma.orchestrator.v1 import service_pb2 as rpc_pb
 
 from mesh.runtime import status
 from mesh.turnlog import Link
-from tests.bench.driver import Event, GrpcClient, Journal, check, follow
+from tests.bench.driver import Journal, check, follow
 from tests.support.stack import Stack
+from tests.support.wires import Event, GrpcClient
 
 QUESTION = "What happens to a turn when a worker dies?"
 

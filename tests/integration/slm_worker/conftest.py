@@ -6,8 +6,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from tests.bench.driver import GrpcClient
 from tests.support.stack import Stack
+from tests.support.wires import GrpcClient
 
 
 @pytest.fixture(scope="session")

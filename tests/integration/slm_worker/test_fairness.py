@@ -3,9 +3,10 @@
 import asyncio
 import time
 
-from tests.bench.driver import GrpcClient, Journal, follow
+from tests.bench.driver import Journal, follow
 from tests.support.stack import Stack
 from tests.support.talk import TEXT
+from tests.support.wires import GrpcClient
 
 CROWD = 60
 OPTIONS = {"max_tokens": 128, "min_tokens": 128, "recall": False}

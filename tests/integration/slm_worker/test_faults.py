@@ -14,9 +14,10 @@ from mesh.events.records import Envelope
 from mesh.runtime.ids import new_id
 from mesh.runtime.settings import ProcessSettings
 from mesh.turnlog import Link
-from tests.bench.driver import GrpcClient, Journal, check, follow
+from tests.bench.driver import Journal, check, follow
 from tests.support.stack import Stack
 from tests.support.talk import LONG, TEXT, create
+from tests.support.wires import GrpcClient
 
 
 async def run(client: GrpcClient, count: int) -> "list[asyncio.Task[Journal]]":

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from mesh.turnlog import Link, TurnKey
 from mesh.turnlog.keys import LEASES
-from tests.bench.driver import GrpcClient, Journal, check, follow
+from tests.bench.driver import Journal, check, follow
 from tests.integration.orchestrator.test_turns import redis_url
 from tests.support.replicas import replica
 from tests.support.stack import Stack
 from tests.support.talk import LONG, TEXT
+from tests.support.wires import GrpcClient
 
 STREAMS = 20
 
