@@ -54,17 +54,26 @@ def first_run(settings: StackSettings) -> None:
     Raises:
         StackError: a part of the road does not work.
     """
-    home = settings.home
-    found = ClientFile.read(home.client)
-    if found is None:
-        found = _bootstrap(settings)
+    found = client_of(settings) or _bootstrap(settings)
     with _edge(found) as edge:
         try:
             _wait_for(edge)
-            _ingest(edge, home)
+            _ingest(edge, settings.home)
             _stream(edge)
         except grpc.RpcError as error:
             raise _failed(error) from error
+
+
+def client_of(settings: StackSettings) -> ClientFile | None:
+    """Give the first user with the addresses of now, which another port base or home changes."""
+    home = settings.home
+    found = ClientFile.read(home.client)
+    if found is None:
+        return None
+    here = ClientFile.of(home, settings.ports, api_key=found.api_key, tenant=found.tenant)
+    if here != found:
+        here.write(home.client)
+    return here
 
 
 def _bootstrap(settings: StackSettings) -> ClientFile:
