@@ -22,6 +22,11 @@ from mesh.turnlog.reader import Entry, entries_of
 LEASE: Final = timedelta(seconds=2)
 KEPT_WHILE_OPEN: Final = timedelta(hours=24)
 KEPT_WHEN_DONE: Final = timedelta(hours=1)
+"""Until the turn's row tells the same: so long may Postgres and Kafka be away."""
+KEPT_WHEN_STORED: Final = timedelta(minutes=1)
+"""For those who are reading; afterwards the row answers."""
+MARK_KEPT: Final = timedelta(minutes=10)
+"""For a request that comes once more: it is known to be done."""
 _MOST_EXPIRED: Final = 32
 
 
@@ -157,9 +162,17 @@ class Leases:
         reply, _ = await self._link.run(
             scripts.FINISH,
             keys=[LEASES, key.meta, key.log, load_key(queue)],
-            arguments=[key.member, epoch, self._kept],
+            arguments=[key.member, epoch, self._kept, _ms(KEPT_WHEN_STORED), _ms(MARK_KEPT)],
         )
         return bool(reply)
+
+    async def stored(self, key: TurnKey) -> None:
+        """Let go of a turn whose row holds all that its log does, once it is done here too."""
+        await self._link.run(
+            scripts.STORED,
+            keys=[key.meta, key.log],
+            arguments=[_ms(KEPT_WHEN_STORED), _ms(MARK_KEPT)],
+        )
 
     async def release(self, key: TurnKey, *, epoch: int) -> bool:
         """Hand the turn over: its lease ends now, and the other workers are told."""

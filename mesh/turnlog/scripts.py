@@ -92,7 +92,8 @@ return redis.call('DEL', KEYS[1])
 """
 )
 
-# KEYS: leases, meta, log, load. ARGV: member, epoch, ms that the log is kept for.
+# KEYS: leases, meta, log, load. ARGV: member, epoch, ms that both are kept for, then the log's and the
+# mark's where the turn is stored already.
 FINISH: Final = Script.of(
     """
 if redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[2] then return 0 end
@@ -100,8 +101,24 @@ redis.call('HSET', KEYS[2], 'done', 1)
 redis.call('HDEL', KEYS[2], 'request')
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
-redis.call('PEXPIRE', KEYS[3], ARGV[3])
+local stored = redis.call('HEXISTS', KEYS[2], 'stored') == 1
+redis.call('PEXPIRE', KEYS[2], stored and ARGV[5] or ARGV[3])
+redis.call('PEXPIRE', KEYS[3], stored and ARGV[4] or ARGV[3])
+return 1
+"""
+)
+
+# KEYS: meta, log. ARGV: ms that the log is kept for, ms that the mark is.
+# A turn that is not done yet keeps both for whoever takes it over; FINISH finds the mark.
+STORED: Final = Script.of(
+    """
+local known = redis.call('EXISTS', KEYS[1]) == 1
+if known then
+  redis.call('HSET', KEYS[1], 'stored', 1)
+  if redis.call('HEXISTS', KEYS[1], 'done') == 0 then return 0 end
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+redis.call('PEXPIRE', KEYS[2], ARGV[1])
 return 1
 """
 )

@@ -15,6 +15,7 @@ from mesh.events.records import Record, seal
 from mesh.runtime.clock import Clock
 from mesh.runtime.logging import get_logger
 from mesh.storage.database import Database
+from mesh.turnlog import Leases, TurnKey, TurnLogError
 from services.orchestrator import events, store
 from services.orchestrator.conversion import turn_message
 from services.orchestrator.domain.citations import cited
@@ -32,10 +33,11 @@ _OUTCOMES: Final = {
 class Completion:
     """Ends turns."""
 
-    def __init__(self, *, database: Database, bus: Bus, clock: Clock) -> None:
-        """Take where rows and events go."""
+    def __init__(self, *, database: Database, bus: Bus, leases: Leases, clock: Clock) -> None:
+        """Take where rows and events go, and what keeps logs."""
         self._database = database
         self._bus = bus
+        self._leases = leases
         self._clock = clock
 
     async def handle(self, record: Record[slm_pb.GenerationResponse]) -> None:
@@ -48,7 +50,15 @@ class Completion:
         await self.end(record.tenant, response.turn_id, ending_of_response(response))
 
     async def end(self, tenant: str, turn_id: str, ending: Ending) -> Turn | None:
-        """Write an ending; return the turn as it is then, None where it was deleted."""
+        """Write an ending and let go of the log; return the turn as it is then, None where it was deleted."""
+        turn = await self._end(tenant, turn_id, ending)
+        try:
+            await self._leases.stored(TurnKey(tenant, turn_id))
+        except TurnLogError as error:
+            _log.info("log is kept for longer", turn=turn_id, cause=str(error))
+        return turn
+
+    async def _end(self, tenant: str, turn_id: str, ending: Ending) -> Turn | None:
         async with self._database.transaction(tenant=tenant) as connection:
             turn = await store.turn(connection, turn_id, lock=True)
             if turn is None or not turn.running:

@@ -46,7 +46,7 @@ async def build(process: Process, settings: Settings) -> None:
     decisions = join_policy(process)
     leases = Leases(link, owner=new_id("orc"))
     admission = Admission(link, waiting_per_slot=settings.waiting_per_slot)
-    completion = Completion(database=database, bus=bus, clock=clock)
+    completion = Completion(database=database, bus=bus, leases=leases, clock=clock)
     turns = Turns(database=database, leases=leases, reader=reader, completion=completion)
     sessions = Sessions(database=database, bus=bus, decisions=decisions, turns=turns, clock=clock)
     intake = Intake(

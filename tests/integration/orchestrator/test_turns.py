@@ -75,6 +75,17 @@ async def test_resume_gives_every_event_from_any_seq(stack: Stack, client: GrpcC
         assert await resumed(client, journal, from_seq) == whole[from_seq:], "without its log"
 
 
+async def test_log_of_a_turn_goes_soon_after_its_row_holds_it(client: GrpcClient, stack: Stack) -> None:
+    journal = await follow(client, await client.create_session("bootstrap"), QUESTION, max_tokens=5)
+    async with Link.open(redis_url(stack)) as link:
+        for _ in range(100):
+            left = await link.call("TTL", f"turnlog:{stack.tenant}:{journal.turn_id}")
+            if left <= 60:
+                break
+            await asyncio.sleep(0.1)
+    assert 0 < left <= 60
+
+
 async def test_resume_past_the_end_is_refused(client: GrpcClient) -> None:
     journal = await follow(client, await client.create_session("bootstrap"), QUESTION, max_tokens=5)
     found = await failure(resumed(client, journal, 99))

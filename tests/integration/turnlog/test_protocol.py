@@ -102,6 +102,42 @@ async def test_claim_refuses_what_is_owned_done_or_unknown(redis: RedisServer) -
         assert await one.claim(key, request=b"r") is Refusal.DONE
 
 
+@pytest.mark.parametrize("first", ["the row", "the worker"])
+async def test_log_goes_soon_once_its_row_is_there_and_its_worker_is_done(
+    redis: RedisServer, first: str
+) -> None:
+    key = TurnKey("t", new_id("trn"))
+    async with Link.open(redis.url) as link:
+        leases = Leases(link, owner="1")
+
+        async def left() -> tuple[float, float]:
+            return await link.call("TTL", key.log), await link.call("TTL", key.meta)
+
+        claimed = await leases.claim(key, request=b"r", opening=OPENING)
+        assert isinstance(claimed, Claimed)
+        if first == "the row":
+            await leases.stored(key)
+            assert min(await left()) > 23 * 3600, "whoever takes it over finds it"
+        assert await leases.finish(key, epoch=claimed.epoch, queue="q")
+        if first == "the worker":
+            assert 3500 < min(await left()) <= 3600, "the row may be long in coming"
+            await leases.stored(key)
+        log, mark = await left()
+        assert (50 < log <= 60, 590 < mark <= 600) == (True, True), (log, mark)
+        assert await leases.claim(key, request=b"r") is Refusal.DONE
+
+
+async def test_log_that_nobody_claimed_goes_soon_once_its_row_is_there(redis: RedisServer) -> None:
+    key, unknown = TurnKey("t", new_id("trn")), TurnKey("t", new_id("trn"))
+    async with Link.open(redis.url) as link:
+        leases = Leases(link, owner="1")
+        assert await leases.open_log(key, OPENING)
+        for one in (key, unknown):
+            await leases.stored(one)
+        assert 50 < await link.call("TTL", key.log) <= 60
+        assert await link.call("EXISTS", key.meta, unknown.log, unknown.meta) == 0
+
+
 async def test_cancel_before_the_claim_is_told_at_the_claim(redis: RedisServer) -> None:
     key = TurnKey("t", new_id("trn"))
     async with Link.open(redis.url) as link:
