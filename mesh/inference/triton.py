@@ -20,6 +20,7 @@ from mesh.runtime.errors import SomaError
 EMBED_BATCH: Final = 32
 """Texts in one request: the best of bulk ingest on CPU; more adds latency and no throughput."""
 _CONCURRENT_BATCHES: Final = 2
+_END_SECONDS: Final = 5.0
 _EOF: Final = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs have forgotten it
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.keepalive_time_ms", 20_000),
@@ -39,6 +40,7 @@ class Triton:
         """Use `channel`, which the caller closes; `Triton.open` makes one."""
         self._stub = triton_rpc.GRPCInferenceServiceStub(channel)
         self._batches = asyncio.Semaphore(_CONCURRENT_BATCHES)
+        self._ending: set[asyncio.Task[None]] = set()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -51,7 +53,11 @@ class Triton:
         else:
             channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
         async with channel:
-            yield cls(channel)
+            client = cls(channel)
+            try:
+                yield client
+            finally:
+                await client._ended()
 
     async def ready(self, *, timeout_seconds: float = 2.0) -> None:
         """Return when the server is ready.
@@ -81,6 +87,7 @@ class Triton:
         """Stream one answer over a call of its own (see `ports.Generator`)."""
         message, reader = dialects.encode(request)
         call = self._stub.ModelStreamInfer(timeout=request.timeout_seconds)
+        whole = False
         try:
             await call.write(message)
             await call.done_writing()
@@ -90,8 +97,9 @@ class Triton:
                 chunk = reader.read(response.infer_response)
                 if chunk is None:
                     continue
+                whole = bool(chunk.finish_reason)
                 yield chunk
-                if chunk.finish_reason:
+                if whole:
                     return
             reason = reader.end()
             if not reason:
@@ -100,11 +108,28 @@ class Triton:
         except grpc.aio.AioRpcError as error:
             raise failures.from_rpc(request.model, error) from error
         except asyncio.InvalidStateError as error:  # write after the call ended: its status says why
-            raise await _ended(request.model, call) from error
+            raise await _why_ended(request.model, call) from error
         except ValueError as error:
             raise failures.unavailable(request.model, "answered outside of its contract") from error
         finally:
-            call.cancel()
+            if whole:
+                self._let_end(call)
+            else:
+                call.cancel()
+
+    def _let_end(self, call: Any) -> None:
+        """Read an answered call to its end beside all else, which is a message away.
+
+        Triton keeps some kilobytes for good of every call that is cancelled, even after its last message.
+        """
+        task = asyncio.create_task(_to_the_end(call), name="end of an answer")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _ended(self) -> None:
+        for task in self._ending:
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def embed(
         self, texts: Sequence[str], *, model: str = "embed", timeout_seconds: float = 10.0
@@ -148,7 +173,17 @@ class Triton:
             raise failures.unavailable(model, "answered outside of its contract") from error
 
 
-async def _ended(model: str, call: Any) -> Exception:
+async def _to_the_end(call: Any) -> None:
+    try:
+        with contextlib.suppress(grpc.aio.AioRpcError, TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                while await call.read() is not _EOF:
+                    pass
+    finally:
+        call.cancel()
+
+
+async def _why_ended(model: str, call: Any) -> Exception:
     code = await call.code()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return failures.deadline(model)

@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
 from mesh.inference.ports import Chunk, GenerationRequest, Sampling
@@ -85,6 +88,30 @@ async def test_a_cancelled_reader_ends_the_call(triton: Triton) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await collected(triton, asked(max_tokens=5)))[-1].finish_reason
+
+
+class Calls(grpc.aio.StreamStreamClientInterceptor):  # type: ignore[misc]  # without types
+    """Keeps the calls that a channel makes."""
+
+    def __init__(self) -> None:
+        self.made: list[Any] = []
+
+    async def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
+        call = await continuation(details, requests)
+        self.made.append(call)
+        return call
+
+
+async def test_an_answered_call_ends_by_itself(settings: StackSettings) -> None:
+    """Triton never gets back what a cancelled call took."""
+    calls = Calls()
+    async with grpc.aio.insecure_channel(settings.ports.address("triton"), interceptors=[calls]) as channel:
+        async for chunk in (answer := Triton(channel).stream(asked(max_tokens=5))):
+            if chunk.finish_reason:
+                break  # as the worker does: nobody waits for what comes after the last chunk
+        await answer.aclose()
+        async with asyncio.timeout(5):
+            assert [await call.code() for call in calls.made] == [grpc.StatusCode.OK]
 
 
 @pytest.mark.parametrize(
