@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import os
 import random
 import shutil
@@ -86,7 +87,8 @@ def chosen(given: argparse.Namespace) -> tuple[list[Fault], list[str]]:
         raise SystemExit(f"chaos: no fault or scenario is called {unknown[0]!r}; there are {sorted(names)}")
     if not given.only:
         return list(FAULTS), list(SCENARIOS)
-    return [one for one in FAULTS if one.name in given.only], [one for one in SCENARIOS if one in given.only]
+    asked = [dataclasses.replace(one, long_only=False) for one in FAULTS if one.name in given.only]
+    return asked, [one for one in SCENARIOS if one in given.only]
 
 
 async def bring_up(where: StackSettings, steps: Sequence[Step], *, collector: int) -> Stack:

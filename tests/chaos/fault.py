@@ -27,7 +27,7 @@ class Fault:
             that it chooses, it chooses from the generator that it is given: a seed repeats a run.
             Raises `CannotRunHere`, with the reason, before it has changed anything.
         prepare: what has to be there before the stack is brought up, such as a small file system.
-        long_only: it takes too long for the short run.
+        long_only: it takes too long for the short run, where nobody asks for it by name.
     """
 
     name: str

@@ -19,6 +19,7 @@ from soma.orchestrator.v1.resources_pb2 import Delta, TurnEvent
 
 from tests.chaos import report
 from tests.chaos import small_world as world
+from tests.chaos.__main__ import arguments, chosen
 from tests.chaos.canaries import Spotter, spellings
 from tests.chaos.faults import FAULTS
 from tests.chaos.held import Held, Sighting
@@ -274,6 +275,12 @@ def test_the_long_storm_kills_each_process_twenty_times() -> None:
 def test_the_short_storm_leaves_out_what_takes_long() -> None:
     names = {step.fault.name for step in plan(1, FAULTS, long=False)}
     assert names == {fault.name for fault in FAULTS if not fault.long_only}
+
+
+def test_whoever_names_a_fault_gets_it() -> None:
+    name = next(fault.name for fault in FAULTS if fault.long_only)
+    faults, _ = chosen(arguments(["--only", name, "--seed", "1"]))
+    assert [step.fault.name for step in plan(1, faults, long=False)] == [name]
 
 
 def test_the_parts_of_a_storm_are_the_whole() -> None:

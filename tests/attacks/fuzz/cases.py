@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections import Counter
@@ -30,7 +31,7 @@ TALLY: Counter[str] = Counter()
 
 def share(family: str, *, parts: int = 1) -> int:
     """How many cases one of `parts` equal parts of a family runs; at least one."""
-    return max(1, CASES * SHARES[family] // 100 // parts)
+    return max(1, math.ceil(CASES * SHARES[family] / 100 / parts))
 
 
 def random_of(family: str) -> random.Random:

@@ -45,7 +45,7 @@ from tests.attacks.fuzz.cases import TALLY, examples, random_of
 from tests.attacks.fuzz.messages import Messages, damaged
 from tests.unit.memory.pdf import pdf_of
 
-PARTS = 21
+PARTS = 20
 PDF = pdf_of("A page.", "Another page of text.")
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
