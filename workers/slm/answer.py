@@ -94,8 +94,8 @@ class Answer:
         self.ended = event
         return frame
 
-    def response(self, request: slm_pb.GenerationRequest, *, epoch: int) -> slm_pb.GenerationResponse:
-        """Tell how it ended; only after it did."""
+    def response(self, request: slm_pb.GenerationRequest) -> slm_pb.GenerationResponse:
+        """Tell how it ended, only after it did; in the same bytes, whichever worker does."""
         if self.ended is None:
             raise ValueError("the answer has no end yet")
         response = slm_pb.GenerationResponse(
@@ -104,7 +104,6 @@ class Answer:
             text=self.text,
             input_tokens=request.input_tokens,
             output_tokens=self.output_tokens,
-            epoch=epoch,
             last_seq=self.next_seq - 1,
             delta_lengths=self.lengths,
         )

@@ -150,7 +150,7 @@ class RunningTurn:
             topic=RESPONSES,
             key=self.key.turn_id,
             tenant=self.key.tenant,
-            message=self.answer.response(self.request, epoch=self.epoch),
+            message=self.answer.response(self.request),
         )
         while True:
             try:

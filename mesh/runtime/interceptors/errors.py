@@ -1,8 +1,8 @@
 """Every exception of a handler becomes a google.rpc.Status; a driver's text never leaves.
 
 - `SomaError`: as it is.
-- A lost connection to a store or broker, or a call that another service could
-  not serve: UNAVAILABLE with RetryInfo.
+- A lost connection to a store or broker, one that has no room, or a call that another
+  service could not serve: UNAVAILABLE with RetryInfo.
 - A text that no store can hold: INVALID_ARGUMENT.
 - A failure that another service of the platform explained: passed on.
 - Anything else: INTERNAL with the request id, and the cause in the log.
@@ -37,13 +37,19 @@ from mesh.runtime.status import read
 _log = get_logger(__name__)
 _RETRY_AFTER: Final = 0.5
 # By name, so that the runtime imports no driver. The classes above which a name stands count too.
-_LOST: Final = frozenset(
+_PASSING: Final = frozenset(
     {
         "asyncpg.exceptions.PostgresConnectionError",
         "asyncpg.exceptions.CannotConnectNowError",
         "asyncpg.exceptions.AdminShutdownError",
         "asyncpg.exceptions.CrashShutdownError",
-        "asyncpg.exceptions.TooManyConnectionsError",
+        # A full disk, too little memory, too many connections, a lock that was not to be had in time, a
+        # transaction that had to give way: nothing that is wrong with the call or the record.
+        "asyncpg.exceptions.InsufficientResourcesError",
+        "asyncpg.exceptions.PostgresIOError",
+        "asyncpg.exceptions.LockNotAvailableError",
+        "asyncpg.exceptions.QueryCanceledError",
+        "asyncpg.exceptions.TransactionRollbackError",
         "asyncpg.exceptions.ReadOnlySQLTransactionError",
         "asyncpg.exceptions._base.InterfaceError",
         # What the driver says when a connection dies between a query and the reset after it.
@@ -51,11 +57,15 @@ _LOST: Final = frozenset(
         "redis.exceptions.ConnectionError",
         "redis.exceptions.TimeoutError",
         "redis.exceptions.ReadOnlyError",
+        "redis.exceptions.OutOfMemoryError",
         "aiokafka.errors.KafkaError",
         "builtins.ConnectionError",
         "socket.gaierror",
     }
 )
+# Redis has one class for most of what it says; these words begin what passes, such as a full disk.
+_REDIS_SAYS: Final = "redis.exceptions.ResponseError"
+_REDIS_PASSING: Final = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "TRYAGAIN")
 # What a store says of a text that no store can hold: NUL, which every encoding of text on the way admits.
 _UNSTORABLE: Final = frozenset(
     {
@@ -95,7 +105,7 @@ def translate(call: CallContext, error: BaseException) -> SomaError:
             return DeadlineExceeded("DEADLINE_EXCEEDED", "the deadline passed before the answer")
         return _unavailable(call, error)
     names = {f"{one.__module__}.{one.__qualname__}" for one in type(error).__mro__}
-    if names & _LOST:
+    if names & _PASSING or (_REDIS_SAYS in names and str(error).startswith(_REDIS_PASSING)):
         return _unavailable(call, error)
     if names & _UNSTORABLE:
         return InvalidArgument("INVALID_ARGUMENT", "a text of the request holds the character NUL")

@@ -29,6 +29,13 @@ def a_call(*, seconds_left: float | None = None) -> CallContext:
         asyncpg.CannotConnectNowError("secret"),
         asyncpg.AdminShutdownError("secret"),
         asyncpg.TooManyConnectionsError("secret"),
+        asyncpg.DiskFullError("secret"),
+        asyncpg.OutOfMemoryError("secret"),
+        asyncpg.PostgresIOError("secret"),
+        asyncpg.LockNotAvailableError("secret"),
+        asyncpg.QueryCanceledError("secret"),
+        asyncpg.DeadlockDetectedError("secret"),
+        redis.exceptions.ResponseError("MISCONF Errors writing to the AOF file: secret"),
         asyncpg.InterfaceError("secret"),
         redis.exceptions.ConnectionError("secret"),
         redis.exceptions.BusyLoadingError("secret"),
@@ -49,7 +56,12 @@ def test_a_lost_connection_is_unavailable_with_a_time_to_wait(lost: Exception) -
 
 @pytest.mark.parametrize(
     "defect",
-    [ValueError("secret"), asyncpg.UndefinedTableError("secret"), errors.Internal("INTERNAL", "secret")],
+    [
+        ValueError("secret"),
+        asyncpg.UndefinedTableError("secret"),
+        redis.exceptions.ResponseError("ERR secret"),
+        errors.Internal("INTERNAL", "secret"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_a_defect_is_internal_with_the_request_id_and_nothing_else(defect: Exception) -> None:

@@ -64,16 +64,18 @@ def test_log_and_response_tell_the_same_end(parts: list[tuple[str, int]], how: s
         answer.fail(errors_pb2.ERROR_REASON_MODEL_UNAVAILABLE, "model slm does not answer")
     else:
         answer.complete(how, input_tokens=11)
-    response = answer.response(request, epoch=5)
+    response = answer.response(request)
     assert ending_of_response(response) == ending_of(
         [entry.event for entry in entries(answer)], opening=len(OPENING)
     )
     assert sum(response.delta_lengths) == len(response.text)
+    another = Answer.of(entries(answer), opening=OPENING).response(request)  # who took the turn over then
+    assert another.SerializeToString(deterministic=True) == response.SerializeToString(deterministic=True)
 
 
 def test_answer_without_an_end_has_no_response() -> None:
     with pytest.raises(ValueError, match="no end"):
-        said([("a", 1)]).response(slm_pb.GenerationRequest(), epoch=1)
+        said([("a", 1)]).response(slm_pb.GenerationRequest())
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _GenerationState:
@@ -211,7 +216,9 @@ Global___SamplingOptions: _TypeAlias = SamplingOptions  # noqa: Y015
 
 @_typing.final
 class GenerationResponse(_message.Message):
-    """A turn was generated; topic `slm.responses`, key: turn id."""
+    """A turn was generated; topic `slm.responses`, key: turn id. Whoever tells of it, and however often, tells
+    it in the same bytes.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -245,8 +252,16 @@ class GenerationResponse(_message.Message):
     """Why it failed."""
     message: _builtins.str
     """What people read when it failed."""
-    epoch: _builtins.int
-    """Epoch of the writer."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def epoch(self) -> _builtins.int:
+        """Always 0: the epoch of the writer differed where a second worker told of the same end."""
+
+    @epoch.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def epoch(self, value: _builtins.int) -> None:
+        """Always 0: the epoch of the writer differed where a second worker told of the same end."""
+
     last_seq: _builtins.int
     """Last `seq` of the log."""
     @_builtins.property
