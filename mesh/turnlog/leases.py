@@ -23,7 +23,7 @@ LEASE: Final = timedelta(seconds=2)
 KEPT_WHILE_OPEN: Final = timedelta(hours=24)
 KEPT_WHEN_DONE: Final = timedelta(hours=1)
 """Until the turn's row tells the same: so long may Postgres and Kafka be away."""
-KEPT_WHEN_STORED: Final = timedelta(minutes=1)
+KEPT_WHEN_STORED: Final = timedelta(minutes=5)
 """For those who are reading; afterwards the row answers."""
 MARK_KEPT: Final = timedelta(minutes=10)
 """For a request that comes once more: it is known to be done."""
