@@ -8,7 +8,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,24 +49,27 @@ def lines(happened: Storm) -> dict[str, Line]:
         line = table[fault_at(one.time)]
         line.operations += 1
         line.unknown += one.outcome == "unknown"
-    times = _times(happened.story)
+    named = {word for violation in happened.violations for word in _WORD.findall(violation.what)}
+    times = _times(happened.story, named)
     for violation in happened.violations:
         known = [times[word] for word in _WORD.findall(violation.what) if word in times]
-        named = next((name for name in table if violation.what.startswith(name)), "")
-        table[named or (fault_at(known[0]) if known else CALM)].found[violation.invariant] += 1
+        fault = next((name for name in table if violation.what.startswith(name)), "")
+        table[fault or (fault_at(known[0]) if known else CALM)].found[violation.invariant] += 1
     for recovery in happened.recoveries:
         table[recovery.fault].ratios.append(recovery.ratio)
     return table
 
 
-def _times(story: Story) -> dict[str, float]:
+def _times(story: Story, wanted: Collection[str]) -> dict[str, float]:
+    """When each of these words was first written or read."""
     found: dict[str, float] = {}
-    for one in story.operations.values():
+    for one in story.operations.values() if wanted else ():
         content = json.dumps(
             [one.id, one.request_id, one.asked, one.answer, [c.events for c in one.connections]]
         )
         for word in _WORD.findall(content):
-            found.setdefault(word, one.time)
+            if word in wanted:
+                found.setdefault(word, one.time)
     return found
 
 
