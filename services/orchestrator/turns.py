@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from soma.slm.v1 import events_pb2 as slm_pb
@@ -23,7 +24,13 @@ from mesh.turnlog import (
 from services.orchestrator import errors, store
 from services.orchestrator.completion import Completion
 from services.orchestrator.domain.conversation import Ending, Finish, State, Turn
-from services.orchestrator.domain.stream import completed_event, ending_of, failed_event, said_in
+from services.orchestrator.domain.stream import (
+    completed_event,
+    ending_of,
+    failed_event,
+    said_in,
+    without_pings,
+)
 
 _log = get_logger(__name__)
 _WAIT_SECONDS: Final = 10.0
@@ -74,6 +81,30 @@ class Turns:
         if ending is None:
             return turn
         return await self._completion.end(turn.tenant, turn.id, ending) or turn
+
+    async def ended(self, turn: Turn, told: Sequence[bytes]) -> Turn:
+        """Return a turn that was followed to its end, whose events are `told`, pings among them.
+
+        The row may be behind by a moment, and the log away by now: the end is in what was told.
+
+        Raises:
+            NotFound: the turn was deleted meanwhile.
+            Unavailable: no end was told.
+        """
+        found = await self.find(turn.tenant, turn.session_id, turn.id)
+        if not found.running:
+            return found
+        ending = ending_of(without_pings(told), opening=len(turn.opening))
+        if ending is None:
+            raise Unavailable(
+                "DEPENDENCY_UNAVAILABLE",
+                "the turn's stream ended before the turn; ask again",
+                retry_after=1.0,
+            )
+        stored = await self._completion.end(turn.tenant, turn.id, ending)
+        if stored is None:
+            raise errors.no_turn(turn.id)
+        return stored
 
     async def cancel(self, turn: Turn) -> Turn:
         """Stop a running turn and return it; an ended one is returned as it is.

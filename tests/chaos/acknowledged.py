@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from tests.support.edge import LONG, Edge, Frames
+from tests.support.edge import LONG, Edge, Frames, Json
 from tests.support.stack import Stack
 
 OPTIONS = {"max_tokens": 48, "recall": False}
@@ -32,6 +32,7 @@ class Acknowledged:
     edge: Edge
     sessions: dict[str, str] = field(default_factory=dict)
     turns: list[Frames] = field(default_factory=list)
+    answers: list[Json] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     stopping: bool = False
 
@@ -63,11 +64,25 @@ class Acknowledged:
                     raise
             await asyncio.sleep(PAUSE)
 
+    async def whole(self, session: str) -> None:
+        """Run a turn that is answered whole, with one request id over all tries."""
+        body = {"input": {"text": LONG}, "request_id": uuid.uuid4().hex, "options": OPTIONS}
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                answer = await self.edge.post(f"/v1/sessions/{session}/turns", body)
+                self.statuses[answer.status] += 1
+                if answer.status in {200, 201}:
+                    self.answers.append(answer.body)
+                    return
+                assert answer.status in TRANSIENT, answer
+            await asyncio.sleep(PAUSE)
+
     async def work(self) -> None:
         """Create sessions and run turns until told to stop; what was begun is ended."""
         while not self.stopping:
             session = await self.session()
             await self.turn(session)
+            await self.whole(await self.session())
 
     async def check(self) -> None:
         """Compare what clients were told with what is stored."""
@@ -79,7 +94,12 @@ class Acknowledged:
             listed = await self.edge.get(f"/v1/sessions/{session}/turns")
             assert listed.status == 200, listed
             told = [one.turn_id for one in self.turns if one.session_id == session]
+            told += [one["id"] for one in self.answers if one["session_id"] == session]
             assert [one["id"] for one in listed.body.get("turns", [])] == told, session
+        for answer in self.answers:
+            stored = await self.edge.get(f"/v1/sessions/{answer['session_id']}/turns/{answer['id']}")
+            assert stored.body == answer, (stored, answer)
+            assert answer["state"] == "TURN_STATE_COMPLETED", answer
         given = Counter(self.sessions.values())
         assert all(count == 1 for count in given.values()), given
 

@@ -97,6 +97,11 @@ def said_in(events: Sequence[bytes], *, opening: int) -> list[str]:
     return [event.delta.text for event in parsed if event.HasField("delta")]
 
 
+def without_pings(events: Sequence[bytes]) -> list[bytes]:
+    """Return what of a stream is in its log, too."""
+    return [raw for raw in events if pb.TurnEvent.FromString(raw).HasField("seq")]
+
+
 def ending_of(events: Sequence[bytes], *, opening: int) -> Ending | None:
     """Return how a log ends; None where it does not."""
     if len(events) <= opening:

@@ -44,10 +44,8 @@ class TurnsServicer(rpc.TurnsServicer):
         turn = await self._intake.open(Asked.of(request))
         if turn.running:
             async with contextlib.aclosing(self._streaming.events(turn)) as events:
-                async for _ in events:
-                    pass
-            turn = await self._turns.find(turn.tenant, turn.session_id, turn.id)
-            turn = await self._turns.current(turn)
+                told = [event async for event in events]
+            turn = await self._turns.ended(turn, told)
         return turn_message(turn)
 
     async def StreamTurn(  # type: ignore[override]  # bytes, see RAW_RESPONSES
