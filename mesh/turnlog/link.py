@@ -9,6 +9,7 @@ from typing import Final
 
 import hiredis
 
+from mesh.runtime.interceptors.errors import REDIS_PASSING
 from mesh.runtime.waiting import until_up
 from mesh.turnlog.connection import Argument, Connection, Reply
 from mesh.turnlog.errors import LogDamaged, LogUnavailable
@@ -118,8 +119,7 @@ class Link:
     def explain(error: hiredis.ReplyError) -> LogUnavailable | LogDamaged:
         """Tell an error of the moment from one that stays."""
         words = str(error)
-        passing = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "TRYAGAIN")
-        if words.startswith(passing):
+        if words.startswith(REDIS_PASSING):
             return LogUnavailable(words)
         return LogDamaged(words)
 

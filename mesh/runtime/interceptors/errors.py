@@ -65,7 +65,7 @@ _PASSING: Final = frozenset(
 )
 # Redis has one class for most of what it says; these words begin what passes, such as a full disk.
 _REDIS_SAYS: Final = "redis.exceptions.ResponseError"
-_REDIS_PASSING: Final = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "TRYAGAIN")
+REDIS_PASSING: Final = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "TRYAGAIN")
 # What a store says of a text that no store can hold: NUL, which every encoding of text on the way admits.
 _UNSTORABLE: Final = frozenset(
     {
@@ -105,7 +105,7 @@ def translate(call: CallContext, error: BaseException) -> SomaError:
             return DeadlineExceeded("DEADLINE_EXCEEDED", "the deadline passed before the answer")
         return _unavailable(call, error)
     names = {f"{one.__module__}.{one.__qualname__}" for one in type(error).__mro__}
-    if names & _PASSING or (_REDIS_SAYS in names and str(error).startswith(_REDIS_PASSING)):
+    if names & _PASSING or (_REDIS_SAYS in names and str(error).startswith(REDIS_PASSING)):
         return _unavailable(call, error)
     if names & _UNSTORABLE:
         return InvalidArgument("INVALID_ARGUMENT", "a text of the request holds the character NUL")
