@@ -39,16 +39,11 @@ class Acknowledged:
     async def session(self) -> str:
         """Create a session, with one request id over all tries."""
         request_id = uuid.uuid4().hex
-        while True:
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                body = {"persona": "bootstrap", "request_id": request_id}
-                answer = await self.edge.post("/v1/sessions", body)
-                self.statuses[answer.status] += 1
-                if answer.status == 201:
-                    self.sessions[request_id] = str(answer.body["id"])
-                    return self.sessions[request_id]
-                assert answer.status in TRANSIENT, answer
-            await asyncio.sleep(PAUSE)
+        body = await self._told(
+            "/v1/sessions", {"persona": "bootstrap", "request_id": request_id}, status=201
+        )
+        self.sessions[request_id] = str(body["id"])
+        return self.sessions[request_id]
 
     async def turn(self, session: str) -> None:
         """Run a turn to its end, with one request id over all tries."""
@@ -67,13 +62,16 @@ class Acknowledged:
     async def whole(self, session: str) -> None:
         """Run a turn that is answered whole, with one request id over all tries."""
         body = {"input": {"text": LONG}, "request_id": uuid.uuid4().hex, "options": OPTIONS}
+        self.answers.append(await self._told(f"/v1/sessions/{session}/turns", body, status=200))
+
+    async def _told(self, path: str, body: Json, *, status: int) -> Json:
+        """Ask until the answer has this status; give its body."""
         while True:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                answer = await self.edge.post(f"/v1/sessions/{session}/turns", body)
+                answer = await self.edge.post(path, body)
                 self.statuses[answer.status] += 1
-                if answer.status in {200, 201}:
-                    self.answers.append(answer.body)
-                    return
+                if answer.status == status:
+                    return dict(answer.body)
                 assert answer.status in TRANSIENT, answer
             await asyncio.sleep(PAUSE)
 
