@@ -121,6 +121,7 @@ async def scenes(
         say(f"scenario {name}")
         try:
             async with asyncio.timeout(left()):
+                await stack.ready()  # whatever the one before left
                 found.append(await SCENARIOS[name](stack, seed=seed, quick=not long))
         except CannotRunHere as reason:
             left_out.append(f"{name}: {reason}")
