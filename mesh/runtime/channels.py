@@ -35,7 +35,8 @@ _RETRY: Final = {
     "initialBackoff": "0.05s",
     "maxBackoff": "0.5s",
     "backoffMultiplier": 3,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # CANCELLED: what a server says to calls that come in the moment in which it shuts down.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 # While most calls of a channel fail no call is tried again: retries must not feed an outage.
 _THROTTLING: Final = {"maxTokens": 50, "tokenRatio": 0.2}

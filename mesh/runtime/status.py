@@ -88,7 +88,14 @@ class RemoteFailure:
 
 
 def read(error: grpc.aio.AioRpcError) -> RemoteFailure:
-    """Return the failure of a call; `reason` is empty unless the other side is SomaAgent."""
+    """Return the failure of a call; `reason` is empty unless the other side is SomaAgent.
+
+    A caller that ends its own call gets an `asyncio.CancelledError`. CANCELLED from the other side says
+    that its server went away: gRPC's core answers calls so that come in the moment in which it shuts down,
+    and a handler that outlives the grace ends so. It is told as what it is for the caller, UNAVAILABLE.
+    """
+    if error.code() is grpc.StatusCode.CANCELLED:
+        return RemoteFailure(code=grpc.StatusCode.UNAVAILABLE, message=error.details() or "")
     reason, metadata = "", dict[str, str]()
     retry_after: float | None = None
     violations: list[tuple[str, str]] = []

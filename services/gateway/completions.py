@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 from soma.orchestrator.v1 import resources_pb2, service_pb2, service_pb2_grpc
 
+from mesh.runtime import status
 from mesh.runtime.errors import NotFound, PermissionDenied, SomaError, Unavailable
-from mesh.runtime.status import reason_name
 from services.gateway import chat
 
 FINISH = {"stop": "stop", "length": "length", "budget_exhausted": "length", "cancelled": "stop"}
@@ -21,8 +21,6 @@ ROLES = {
     "assistant": service_pb2.ROLE_ASSISTANT,
 }
 TURN_SECONDS = 600.0
-# CANCELLED is what gRPC's core answers in the moment in which a server shuts down.
-_GONE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs leave it out
 
 
@@ -116,7 +114,7 @@ class Completions:
                     yield chat.chunk(head, delta=None, usage=_usage(event))
                 yield chat.DONE
             elif (refusal := _refusal(event)) is not None:
-                yield chat.failure(reason=reason_name(refusal.reason), message=refusal.message)
+                yield chat.failure(reason=status.reason_name(refusal.reason), message=refusal.message)
                 yield chat.DONE
 
     async def whole(self, completion: Completion) -> bytes:
@@ -160,7 +158,7 @@ class Completions:
                 if not completion.ended:
                     raise Unavailable("DEPENDENCY_UNAVAILABLE", "the turn's stream ended before the turn")
             except grpc.aio.AioRpcError as error:
-                if error.code() not in _GONE:
+                if status.read(error).code is not grpc.StatusCode.UNAVAILABLE:
                     raise
                 events = self._turns.ResumeTurn(
                     service_pb2.ResumeTurnRequest(

@@ -9,6 +9,7 @@ from soma.slm.v1 import resources_pb2 as models_pb
 from soma.slm.v1 import service_pb2 as slm_pb
 from soma.slm.v1 import service_pb2_grpc as slm_rpc
 
+from mesh.runtime import status
 from mesh.runtime.errors import NotFound
 from services.orchestrator.errors import from_remote
 
@@ -37,9 +38,10 @@ class Catalogue:
         try:
             model = await self._stub.GetModel(slm_pb.GetModelRequest(name=name), timeout=3.0)
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
+            failure = status.read(error)
+            if failure.code is grpc.StatusCode.NOT_FOUND:
                 raise NotFound("MODEL_NOT_FOUND", f"model {name} does not exist") from error
-            if known is not None and error.code() is grpc.StatusCode.UNAVAILABLE:
+            if known is not None and failure.code is grpc.StatusCode.UNAVAILABLE:
                 return known[1]  # a profile of a minute ago serves while slm restarts
             raise from_remote("slm", error) from error
         if len(self._known) >= _MOST:

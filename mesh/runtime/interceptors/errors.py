@@ -80,11 +80,7 @@ _PASSED_ON: Final[dict[grpc.StatusCode, type[SomaError]]] = {
         Unauthenticated, ResourceExhausted, Unavailable, Aborted, DeadlineExceeded,
     )
 }  # fmt: skip
-# CANCELLED of a server: gRPC's core answers calls so that come in the moment in which it shuts down. Where
-# we ourselves end a call, that is an `asyncio.CancelledError`.
-_GONE: Final = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED}
-)
+_GONE: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 
 
 def translate(call: CallContext, error: BaseException) -> SomaError:

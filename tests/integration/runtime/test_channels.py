@@ -96,14 +96,18 @@ async def test_a_rotation_cuts_no_call_and_new_calls_take_the_new_certificate(tm
         await channel.close()
 
 
-async def test_idempotent_calls_are_tried_again_and_others_are_not(served: Served, stub_to: Any) -> None:
+@pytest.mark.parametrize(("what", "code"), [("redis", "UNAVAILABLE"), ("gone", "CANCELLED")])
+async def test_idempotent_calls_are_tried_again_where_their_server_is_away(
+    what: str, code: str, served: Served, stub_to: Any
+) -> None:
     series = served.process.stats.open("soma.testing.v1.Echo", "Hear", "gateway")
-    before = series.codes.get("UNAVAILABLE", 0)
-    with pytest.raises(grpc.aio.AioRpcError):
-        await stub_to(served).Hear(pb.HearRequest(what="redis"), metadata=READER)
+    before = series.codes.get(code, 0)
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await stub_to(served).Hear(pb.HearRequest(what=what), metadata=READER)
     while served.process.inflight.calls:  # noqa: ASYNC110  a call is counted after its client was told
         await asyncio.sleep(0.01)
-    assert series.codes["UNAVAILABLE"] - before == 3
+    assert series.codes[code] - before == 3
+    assert read(failed.value).code is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_calls_are_shared_among_the_addresses_of_a_target(pki: Path, stub_to: Any) -> None:

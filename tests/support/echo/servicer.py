@@ -9,7 +9,7 @@ import redis.exceptions
 from aiokafka.errors import KafkaConnectionError
 
 from mesh.runtime.context import current
-from mesh.runtime.errors import Internal, NotFound, ResourceExhausted
+from mesh.runtime.errors import Cancelled, Internal, NotFound, ResourceExhausted
 from tests.support.echo.contract import modules
 
 pb, _ = modules()
@@ -24,6 +24,7 @@ FAILURES: dict[str, Exception] = {
     "kafka": KafkaConnectionError("secret-host:9092"),
     "socket": ConnectionRefusedError("secret-host"),
     "timeout": TimeoutError(),
+    "gone": Cancelled("CANCELLED", "the server ended the call"),
 }
 
 
