@@ -214,8 +214,7 @@ class Keeper:
 
     def _given_up(self) -> StackError:
         return failure(
-            f"{self.name} died {len(self.lifecycle.deaths)} times within"
-            f" {self._policy.window:.0f} s and is left alone",
+            f"{self.name} was started {self.lifecycle.vain} times in vain and is left alone",
             said=self._said(),
             fix=f"read {self.log}, then `soma restart {self.name}`",
             code=Code.GAVE_UP,

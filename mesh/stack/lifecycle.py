@@ -3,7 +3,7 @@
 PENDING -> STARTING -> READY
               |          |
               +-- died --+--> BACKOFF -> STARTING ...
-                              FAILED      (too many deaths within the window)
+                              FAILED      (too many starts in vain)
 any -> STOPPING -> STOPPED
 """
 
@@ -33,7 +33,7 @@ class RestartPolicy:
         first: seconds before the first restart.
         longest: no wait is longer.
         window: seconds for which a death counts.
-        limit: as many deaths within the window are the last.
+        limit: after as many starts in vain within the window it is given up.
     """
 
     first: float = 0.1
@@ -53,12 +53,14 @@ class Lifecycle:
     Attributes:
         state: where it stands.
         deaths: when it died unasked, within the window, oldest first.
+        vain: how many starts in a row ended before it was ready.
         restarts: how often it was started again after a death, ever.
         last_exit: the code or the negative signal of its last death.
     """
 
     state: State = State.PENDING
     deaths: tuple[float, ...] = ()
+    vain: int = 0
     restarts: int = 0
     last_exit: int | None = None
 
@@ -73,11 +75,14 @@ class Lifecycle:
         return replace(self, state=State.STARTING, restarts=self.restarts + again)
 
     def became_ready(self) -> Lifecycle:
-        """It answered its probe."""
-        return replace(self, state=State.READY) if self.state is State.STARTING else self
+        """It answered its probe: it is worth another start, whenever it dies."""
+        return replace(self, state=State.READY, vain=0) if self.state is State.STARTING else self
 
     def died(self, *, code: int, now: float, policy: RestartPolicy, blameless: bool = False) -> Lifecycle:
         """It ended: as asked, or unasked and then to be started again or given up.
+
+        Given up is who cannot start. Who comes up each time is started again, with growing pauses, however
+        often it dies: what kills it may end, and whatever needs it waits for nothing but its start.
 
         Args:
             code: its exit code, or the signal as a negative number.
@@ -90,8 +95,9 @@ class Lifecycle:
         recent = (*(at for at in self.deaths if now - at < policy.window), now)
         if blameless:
             return replace(self.waiting(now=now, policy=policy), last_exit=code)
-        state = State.FAILED if len(recent) >= policy.limit else State.BACKOFF
-        return replace(self, state=state, deaths=recent, last_exit=code)
+        vain = self.vain + (self.state is State.STARTING)
+        state = State.FAILED if min(vain, len(recent)) >= policy.limit else State.BACKOFF
+        return replace(self, state=state, deaths=recent, vain=vain, last_exit=code)
 
     def waiting(self, *, now: float, policy: RestartPolicy) -> Lifecycle:
         """It could not be started, or live, for a reason that passes: the pauses grow, and that is all."""
@@ -110,4 +116,4 @@ class Lifecycle:
 
     def revived(self) -> Lifecycle:
         """Somebody asked for a start: forget the deaths."""
-        return replace(self, state=State.PENDING, deaths=())
+        return replace(self, state=State.PENDING, deaths=(), vain=0)

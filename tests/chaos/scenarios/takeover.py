@@ -28,8 +28,6 @@ WORKER = "worker-slm"
 STREAMS = 6
 BOUND_S = 2.5
 MOST_ROUNDS = 3
-# Whom an operator restarts the supervisor forgives its deaths; it gives up who dies ten times in two minutes.
-FORGIVEN_EVERY = 10
 
 
 @dataclass(slots=True)
@@ -78,8 +76,6 @@ async def kill(stack: Stack, kills: int) -> Outcome:
             deadly += bool(mine)
             for frames in streams:
                 wrong += await damage(edge, frames)
-            if rounds % FORGIVEN_EVERY == 0:
-                await stack.restart(WORKER)
     if deadly < kills:
         wrong.append(f"{deadly} of {rounds} killed workers held a stream, {kills} were wanted")
     figures = {"stall_max_s": max(stalls, default=0.0), "stall_p50_s": statistics.median(stalls or [0.0])}

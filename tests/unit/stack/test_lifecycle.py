@@ -1,4 +1,4 @@
-"""Who died is started again, more and more slowly, and given up after too many deaths."""
+"""Who died is started again, more and more slowly, and given up after too many starts in vain."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from mesh.stack.lifecycle import Lifecycle, RestartPolicy, State
 POLICY = RestartPolicy(first=0.1, longest=10.0, window=120.0, limit=10)
 
 
-def died_at(times: list[float]) -> Lifecycle:
+def died_at(times: list[float], *, ready: bool = False) -> Lifecycle:
     found = Lifecycle()
     for now in times:
-        found = found.spawned().became_ready().died(code=-9, now=now, policy=POLICY)
+        started = found.spawned()
+        found = (started.became_ready() if ready else started).died(code=-9, now=now, policy=POLICY)
     return found
 
 
@@ -29,15 +30,32 @@ def test_a_death_is_followed_by_a_restart() -> None:
     assert again.restarts == 1
 
 
-def test_deaths_in_quick_succession_end_in_failed() -> None:
+def test_starts_in_vain_in_quick_succession_end_in_failed() -> None:
     assert died_at([float(n) for n in range(9)]).state is State.BACKOFF
     assert died_at([float(n) for n in range(10)]).state is State.FAILED
 
 
 @given(st.lists(st.floats(min_value=13.5, max_value=1000.0), max_size=60))
-def test_deaths_far_apart_never_end_in_failed(gaps: list[float]) -> None:
+def test_starts_in_vain_far_apart_never_end_in_failed(gaps: list[float]) -> None:
     times = list(itertools.accumulate(gaps))
     assert not times or died_at(times).state is State.BACKOFF
+
+
+@given(st.lists(st.floats(min_value=0.0, max_value=1000.0), min_size=1, max_size=60))
+def test_who_comes_up_each_time_is_never_given_up(gaps: list[float]) -> None:
+    dead = died_at(list(itertools.accumulate(gaps)), ready=True)
+    assert dead.state is State.BACKOFF
+    assert POLICY.delay(len(dead.deaths)) <= POLICY.longest
+
+
+def test_who_came_up_once_has_all_its_starts_again() -> None:
+    nine = died_at([float(n) for n in range(9)])
+    once = nine.spawned().became_ready().died(code=-9, now=9.0, policy=POLICY)
+    found = once
+    for now in range(10, 19):
+        found = found.spawned().died(code=1, now=float(now), policy=POLICY)
+        assert found.state is State.BACKOFF
+    assert found.spawned().died(code=1, now=19.0, policy=POLICY).state is State.FAILED
 
 
 @given(st.lists(st.floats(min_value=0.0, max_value=60.0), min_size=1, max_size=40))
