@@ -22,13 +22,22 @@ def over_the_wire(error: errors.SomaError) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(error.code, grpc.aio.Metadata(), trailing, details=error.message)
 
 
-@pytest.mark.parametrize("kind", TREE, ids=lambda kind: kind.__name__)
+TOLD = [kind for kind in TREE if kind is not errors.Cancelled]
+
+
+@pytest.mark.parametrize("kind", TOLD, ids=lambda kind: kind.__name__)
 def test_every_error_keeps_its_code_reason_and_words(kind: type[errors.SomaError]) -> None:
     failure = read(over_the_wire(kind("NOT_FOUND", "no such word", metadata={"word": "w"})))
     assert failure.code is kind.code
     assert failure.reason == "NOT_FOUND"
     assert failure.message == "no such word"
     assert failure.metadata == {"word": "w", "request_id": "req_1"}
+
+
+def test_a_server_that_ends_a_call_is_one_that_is_not_there() -> None:
+    failure = read(over_the_wire(errors.Cancelled("CANCELLED", "the caller went away")))
+    assert failure.code is grpc.StatusCode.UNAVAILABLE
+    assert not failure.reason
 
 
 def test_every_code_is_the_kind_of_one_error_only() -> None:
